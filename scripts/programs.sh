@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# The programs and how cargo builds them: scripts/run, install, bench and chaos read this with `.`, with `root` and
-# `die` set.
+# The programs, and how cargo builds them. scripts/run, install, bench and chaos source this file with `root` and `die`
+# set.
 
 programs=(producer stream-processor aggregator trainer reporter topology)
 
-# Flags from the environment would replace those of .cargo/config.toml, which let the trainer find libxgboost.
+# Flags from the environment would override those of .cargo/config.toml, through which the trainer finds libxgboost.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
 

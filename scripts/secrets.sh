@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# The NATS users and their secrets: scripts/setup, scripts/install and deploy/docker/make-secrets read this with `.`.
+# The NATS users and their secrets. scripts/setup, scripts/install and deploy/docker/make-secrets source this file.
 
-# Everybody with a password in deploy/nats/users.conf and guests.conf.
+# Users with a password in deploy/nats/users.conf and guests.conf.
 # shellcheck disable=SC2034
 NATS_USERS=(admin producer stream-processor aggregator trainer reporter reader)
 
@@ -14,15 +14,15 @@ password_variable() {
 # Prints a new secret.
 random_secret() { printf 'cw%s' "$(od -An -N 24 -tx1 /dev/urandom | tr -d ' \n')"; }
 
-# nats-server reads what a variable holds as a piece of its configuration: it takes 12345678 for a number, and ends.
+# nats-server parses a variable's value as part of its configuration: 12345678 would be a number, and the server would end.
 SECRET_FORM='a letter, then letters, digits, - or _, 16 characters or more'
 has_secret_form() {
     local LC_ALL=C
     [[ $1 =~ ^[A-Za-z][A-Za-z0-9_-]{15,}$ ]]
 }
 
-# Fails, and says why, when others can decide what a file of settings says: scripts run it, and its lines say where passwords
-# are sent to. The programs ask the same of .env.
+# Fails, with the reason, when other users can write a settings file: scripts source it, and its lines decide where passwords
+# are sent. The programs apply the same check to .env.
 check_settings_file() {
     local file=$1 owner mode
     [ -e "$file" ] || return 0
@@ -39,12 +39,12 @@ check_settings_file() {
     fi
 }
 
-# Says which of these files hold no secret, and fails when there is one. Those that are missing or empty can still be made.
+# Prints which of these files hold no valid secret, and fails if there is one. Missing and empty files can still be made.
 check_secrets() {
     local file code=0
     for file in "$@"; do
         if [ ! -s "$file" ] || has_secret_form "$(cat "$file")"; then continue; fi
-        printf '%s: %s holds what nats-server does not take for a secret: write another one into it (%s), or remove it, and a new one is made\n' \
+        printf '%s: %s holds no secret that nats-server accepts: write another one into it (%s), or remove it, and a new one is made\n' \
             "${0##*/}" "$file" "$SECRET_FORM" >&2
         code=1
     done

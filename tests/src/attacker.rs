@@ -1,4 +1,4 @@
-//! Somebody with one user's password, who tries what that user must not do.
+//! A client with one user's password that tries actions which the user must not perform.
 
 use std::time::Duration;
 
@@ -8,14 +8,15 @@ use futures::StreamExt;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::server::{Server, password};
+use crate::server::Server;
+use crate::users::password;
 
-/// The name of the connection, by which the server's log tells it from a service's.
+/// Connection name, which distinguishes it from services in the server's log.
 pub const NAME: &str = "attacker";
-/// How long the server may take to say anything.
+/// Longest wait for an answer of the server.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// A connection that notes every refusal.
+/// A connection that records every refusal.
 #[derive(Debug)]
 pub struct Attacker {
     client: Client,
@@ -25,12 +26,12 @@ pub struct Attacker {
 }
 
 impl Attacker {
-    /// Connects as a user; without a password as the viewer.
+    /// Connects as a user; an empty user is the viewer without a password.
     pub async fn connect(server: &Server, user: &str) -> Self {
         Self::connect_to(&server.url(), user, &password(user)).await
     }
 
-    /// Connects to an address as a user; without a password as the viewer.
+    /// Connects to an address as a user; an empty password is the viewer.
     pub async fn connect_to(url: &str, user: &str, password: &str) -> Self {
         let (sender, refusals) = mpsc::unbounded_channel();
         let note = move |event| {
@@ -48,7 +49,7 @@ impl Attacker {
         Self { client, user: user.to_owned(), refusals, barriers: 0 }
     }
 
-    /// A subject on which this user may hear answers.
+    /// A reply subject that this user may subscribe to.
     fn inbox(&self) -> String {
         match self.user.as_str() {
             "viewer" => self.client.new_inbox(),
@@ -56,7 +57,7 @@ impl Attacker {
         }
     }
 
-    /// Publishes and tells whether the server denied it.
+    /// Publishes, and returns whether the server denied it.
     pub async fn is_publish_denied(&mut self, subject: &str, reply: Option<&str>, body: &str) -> bool {
         let body = Bytes::from(body.to_owned());
         let reply = reply.map_or_else(|| self.inbox(), str::to_owned);
@@ -64,21 +65,21 @@ impl Attacker {
         self.is_denied(&format!("Publish to \"{subject}\"")).await
     }
 
-    /// Subscribes and tells whether the server denied it.
+    /// Subscribes, and returns whether the server denied it.
     pub async fn is_subscribe_denied(&mut self, subject: &str) -> bool {
-        // Kept until the server has answered: dropped at once, it would never be asked for.
+        // Kept until the server has answered: a subscription dropped at once is never sent.
         let _subscriber = self.client.subscribe(subject.to_owned()).await.unwrap();
         self.is_denied(&format!("Subscription to \"{subject}\"")).await
     }
 
-    /// Hears a subject.
+    /// Subscribes to a subject.
     pub async fn listen(&mut self, subject: &str) -> Subscriber {
         let subscriber = self.client.subscribe(subject.to_owned()).await.unwrap();
         assert!(!self.is_denied(&format!("Subscription to \"{subject}\"")).await, "{subject}");
         subscriber
     }
 
-    /// Asks and returns the answer, which must come.
+    /// Sends a request and returns the answer, which must arrive.
     pub async fn ask(&self, subject: &str, body: &str) -> Message {
         let inbox = self.inbox();
         let mut answers = self.client.subscribe(inbox.clone()).await.unwrap();
@@ -87,12 +88,12 @@ impl Attacker {
         answer.unwrap_or_else(|_| panic!("{} is not answered on {subject}", self.user)).unwrap()
     }
 
-    /// Waits until everything that the server sent before is here.
+    /// Waits until everything sent by the server before has arrived.
     pub async fn barrier(&mut self) {
         self.is_denied("").await;
     }
 
-    /// Whether the answer to a request is a refusal: a status, or an error.
+    /// Whether a request is refused, by a status or an error.
     pub async fn is_refused(&self, subject: &str, body: &str) -> bool {
         let answer = self.ask(subject, body).await;
         let error =
@@ -100,8 +101,8 @@ impl Attacker {
         answer.status.is_some() || error.is_some()
     }
 
-    /// Whether a refusal with these words came. The server answers in order: what nobody may do is tried last, and when its
-    /// refusal is there, every other one is.
+    /// Whether a refusal with this text arrived. The server answers in order, so a forbidden action is sent last: once
+    /// its refusal arrives, all earlier ones have arrived.
     async fn is_denied(&mut self, words: &str) -> bool {
         self.barriers += 1;
         let barrier = format!("barrier.{}", self.barriers);
@@ -109,7 +110,7 @@ impl Attacker {
         let mut is_denied = false;
         loop {
             let refusal = tokio::time::timeout(ANSWER_MAX, self.refusals.recv()).await;
-            let refusal = refusal.expect("the server denies what nobody may do").expect("the client runs");
+            let refusal = refusal.expect("the server denies the forbidden action").expect("the client runs");
             if refusal.contains(&barrier) {
                 return is_denied;
             }

@@ -1,5 +1,5 @@
-//! Three nats-servers on loopback, from the shipped deploy/nats/cluster.conf: any of them can be killed, frozen and
-//! brought back, and what each of them holds can be compared.
+//! Three nats-servers on loopback with the shipped deploy/nats/cluster.conf. Each can be killed, frozen and restarted,
+//! and their replicas can be compared.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,19 +12,22 @@ use bus::{Connection, NatsArgs, Stream};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::host::Host;
+use crate::process::signal;
 use crate::programs::eventually;
-use crate::server::{GO_SETTINGS, Host, USERS, checkout, nats_args, password, password_variable, signal};
+use crate::server::{GO_SETTINGS, checkout, nats_args};
+use crate::users::{USERS, password, password_variable};
 
 /// Servers of a cluster, and copies of each stream.
 pub const NODES: usize = 3;
-/// The secret that the servers share.
+/// Shared secret of the servers' routes.
 const ROUTE_PASSWORD: &str = "cw-test-routes";
-/// How often ports are chosen anew because somebody else took one of them meanwhile.
+/// Most attempts to find free ports, since another process may take one meanwhile.
 const STARTS_MAX: u32 = 5;
-/// How long a monitoring port may take to answer; a frozen server does not.
+/// Longest wait for a monitoring port; a frozen server does not answer.
 const MONITORING_MAX: Duration = Duration::from_secs(1);
 
-/// What one server holds of a stream. Replicas that have caught up are equal.
+/// A server's replica of a stream. Replicas that have caught up are equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replica {
     /// Messages.
@@ -35,7 +38,7 @@ pub struct Replica {
     pub first_seq: u64,
     /// Last sequence.
     pub last_seq: u64,
-    /// Sequences between them that hold nothing.
+    /// Deleted sequences between them.
     pub deleted: u64,
     /// Subjects.
     pub subjects: u64,
@@ -50,7 +53,7 @@ pub struct Cluster {
 
 #[derive(Debug)]
 struct Node {
-    /// `None` while it is killed.
+    /// `None` while killed.
     child: Option<Child>,
     is_frozen: bool,
     ports: Ports,
@@ -70,7 +73,7 @@ impl Host for Cluster {
 }
 
 impl Cluster {
-    /// Starts three servers without streams; returns when they have found each other.
+    /// Starts three servers without streams; returns when they are connected.
     pub fn start() -> Self {
         for _ in 0..STARTS_MAX {
             let dir = tempfile::tempdir().unwrap();
@@ -90,7 +93,7 @@ impl Cluster {
         Self::with_limits(&Limits::default()).await
     }
 
-    /// Starts three servers with streams of chosen limits, a copy on each server.
+    /// Starts three servers with streams of these limits, one copy on each server.
     pub async fn with_limits(limits: &Limits) -> Self {
         let cluster = Self::start();
         let admin = cluster.connect("admin").await;
@@ -101,7 +104,7 @@ impl Cluster {
         cluster
     }
 
-    /// All servers, with a comma between.
+    /// The addresses of all servers, separated by commas.
     pub fn url(&self) -> String {
         let urls: Vec<_> = self.nodes.iter().map(|node| format!("nats://127.0.0.1:{}", node.ports.client)).collect();
         urls.join(",")
@@ -117,12 +120,12 @@ impl Cluster {
         nats_args(format!("nats://127.0.0.1:{}", self.nodes[node].ports.client), user)
     }
 
-    /// Connects to any of them as a user of nats.conf.
+    /// Connects to any server as a user of nats.conf.
     pub async fn connect(&self, user: &str) -> Connection {
         Connection::open(&self.nats_args(user), None).await.unwrap()
     }
 
-    /// kill -9 of one server.
+    /// Sends kill -9 to one server.
     pub fn kill(&mut self, node: usize) {
         if let Some(mut child) = self.nodes[node].child.take() {
             child.kill().unwrap();
@@ -131,47 +134,47 @@ impl Cluster {
         self.nodes[node].is_frozen = false;
     }
 
-    /// Starts a killed server on its store and ports. See [`Self::wait_until_whole`].
+    /// Restarts a killed server on its store and ports. See [`Self::wait_until_whole`].
     pub fn start_again(&mut self, node: usize) {
         assert!(self.nodes[node].child.is_none(), "server {node} runs");
         self.nodes[node].child = Some(self.spawn(node));
     }
 
-    /// Stops the clock of one server: it keeps its connections and answers nothing.
+    /// Freezes one server: it keeps its connections and answers nothing.
     pub fn freeze(&mut self, node: usize) {
         self.signal(node, "STOP");
         self.nodes[node].is_frozen = true;
     }
 
-    /// Lets a frozen server go on, as if no time had passed.
+    /// Wakes a frozen server.
     pub fn thaw(&mut self, node: usize) {
         self.signal(node, "CONT");
         self.nodes[node].is_frozen = false;
     }
 
-    /// The server that leads a stream, as one that runs knows it; `None` while there is no such leader.
+    /// The leader of a stream according to a running server; `None` while there is none.
     pub fn leader(&self, stream: Stream) -> Option<usize> {
         let told = self.running().filter_map(|node| {
             let stream = self.stream(node, stream.name())?;
             index_of(stream["cluster"]["leader"].as_str()?)
         });
-        // One that was killed or frozen may still be named by those that have not noticed.
+        // A killed or frozen server may still be reported as leader.
         told.into_iter().find(|&leader| self.running().any(|node| node == leader))
     }
 
-    /// Waits until a server that runs leads the stream, and returns it.
+    /// Waits until a running server leads the stream, and returns it.
     pub fn wait_for_leader(&self, stream: Stream) -> usize {
         eventually(&format!("{stream} has a leader"), || self.leader(stream).is_some());
         self.leader(stream).unwrap()
     }
 
-    /// Has the leader of a stream hand over, as before a planned restart.
+    /// Makes the leader of a stream step down, as before a planned restart.
     pub async fn step_down(&self, stream: Stream) {
         let admin = self.connect("admin").await;
         admin.api::<Value>(&format!("STREAM.LEADER.STEPDOWN.{stream}"), &json!({})).await.unwrap();
     }
 
-    /// Makes one server the leader of every stream of records, so that one blow hits them all.
+    /// Makes one server the leader of every record stream, so that one fault hits all of them.
     pub async fn lead_all(&self, node: usize) {
         let admin = self.connect("admin").await;
         let placement = json!({ "placement": { "preferred": name_of(node) } });
@@ -184,7 +187,7 @@ impl Cluster {
         }
     }
 
-    /// What each server holds of a stream; `None` for one that does not answer or has none.
+    /// The replica of a stream on each server; `None` for a server without an answer or the stream.
     pub fn replicas(&self, stream: &str) -> [Option<Replica>; NODES] {
         std::array::from_fn(|node| {
             let stream = self.stream(node, stream)?;
@@ -201,23 +204,23 @@ impl Cluster {
         })
     }
 
-    /// Waits until every server says that it is up to date: another one may be killed then.
+    /// Waits until every server reports itself up to date, so that another may be killed.
     pub fn wait_until_healthy(&self) {
         eventually("three healthy servers", || self.is_all_healthy());
     }
 
-    /// Whether every server runs and says that it is up to date.
+    /// Whether every server runs and reports itself up to date.
     pub fn is_all_healthy(&self) -> bool {
         (0..NODES).all(|node| self.is_healthy(node))
     }
 
-    /// Leaves stores and logs behind when the servers are dropped.
+    /// Keeps stores and logs when the servers are dropped.
     pub fn keep(&mut self) -> &Path {
         self.dir.disable_cleanup(true);
         self.dir.path()
     }
 
-    /// Waits until every server holds the same of every stream. Nobody must be writing.
+    /// Waits until all replicas of all streams are equal. No client may write meanwhile.
     pub fn wait_until_whole(&self) {
         self.wait_until_healthy();
         eventually("three equal replicas of every stream", || {
@@ -234,21 +237,21 @@ impl Cluster {
         replicas[0].is_some() && replicas.iter().all(|replica| *replica == replicas[0])
     }
 
-    /// The streams that the first server knows, buckets too.
+    /// The streams of the first server, buckets included.
     fn streams(&self) -> Vec<String> {
         let account = self.ask(0, "/jsz?streams=true").unwrap_or_default();
         let streams = account["account_details"][0]["stream_detail"].as_array().cloned().unwrap_or_default();
         streams.iter().filter_map(|stream| Some(stream["name"].as_str()?.to_owned())).collect()
     }
 
-    /// What the monitoring port of one server says of a stream.
+    /// The report of one server's monitoring port on a stream.
     fn stream(&self, node: usize, name: &str) -> Option<Value> {
         let account = self.ask(node, "/jsz?streams=true")?;
         let streams = account["account_details"][0]["stream_detail"].as_array()?;
         streams.iter().find(|stream| stream["name"] == name).cloned()
     }
 
-    /// Whether all three have found each other and a leader among them; false when one of them has ended.
+    /// Whether all three are connected and have a leader; false when one has ended.
     fn is_up(&mut self) -> bool {
         let mut has_ended = false;
         eventually("the servers have found each other", || {
@@ -285,7 +288,7 @@ impl Cluster {
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
-    /// Asks the monitoring port of a server; `None` when it does not answer with JSON in time.
+    /// Queries the monitoring port of a server; `None` without a JSON answer in time.
     fn ask(&self, node: usize, path: &str) -> Option<Value> {
         let port = self.nodes[node].ports.monitoring;
         let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
@@ -319,7 +322,7 @@ fn route(port: u16) -> String {
     format!("nats-route://route:{ROUTE_PASSWORD}@127.0.0.1:{port}")
 }
 
-/// Ports that nobody had a moment ago. Each server must know the others' before it starts.
+/// Ports that were free a moment ago. Each server must know the ports of the others before it starts.
 fn free_ports() -> [Ports; NODES] {
     let listeners: [[TcpListener; 3]; NODES] =
         std::array::from_fn(|_| std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap()));

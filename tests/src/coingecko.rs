@@ -1,5 +1,4 @@
-//! A replica of the CoinGecko API on a free local port, which answers as the real one was seen to, and misbehaves when
-//! told to.
+//! Mock of the CoinGecko API on a free local port. It answers as the real API does, and can be scripted to misbehave.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
@@ -21,31 +20,31 @@ use tokio::task::JoinHandle;
 
 use crate::programs::eventually;
 
-/// Currencies that it knows.
+/// Known currencies.
 const CURRENCIES: [&str; 3] = ["usd", "eur", "btc"];
 
-/// A running replica; it ends when dropped.
+/// A running mock; it ends when dropped.
 #[derive(Debug)]
 pub struct CoinGecko {
     url: String,
-    state: Arc<Mutex<World>>,
+    state: Arc<Mutex<UpstreamState>>,
     server: JoinHandle<()>,
 }
 
-/// A request as it came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    /// When.
+    /// Time of arrival.
     pub at: Instant,
-    /// The coins asked for.
+    /// The requested coins.
     pub ids: Vec<String>,
     /// All parameters.
     pub parameters: BTreeMap<String, String>,
-    /// Who asked.
+    /// The User-Agent header.
     pub user_agent: Option<String>,
 }
 
-/// An answer other than the usual one.
+/// A scripted answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
     status: u16,
@@ -55,13 +54,13 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// This status with this body.
+    /// An answer with this status and body.
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         let headers = vec![("content-type", "application/json; charset=utf-8".to_owned())];
         Self { status, headers, body: body.into(), delay: Duration::ZERO }
     }
 
-    /// The rate limit, with the real body.
+    /// The rate-limit answer, with the real body.
     pub fn rate_limited(retry_after: &str) -> Self {
         let words =
             "You've exceeded the Rate Limit. Please visit https://www.coingecko.com/en/api/pricing to subscribe.";
@@ -69,8 +68,8 @@ impl Answer {
         Self::new(429, body.to_string()).with_header("retry-after", retry_after)
     }
 
-    /// A page of so many entries that name no coin, each of them 8 bytes: what is small on the wire is large when it is
-    /// unpacked, and larger when it is understood.
+    /// A compressed page of this many entries that name no coin, 8 bytes each: small on the wire, large when
+    /// decompressed, and larger when parsed.
     pub fn bomb(entries: usize) -> Self {
         let page = format!("[{}{{\"a\":0}}]", "{\"a\":0},".repeat(entries - 1));
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -78,17 +77,17 @@ impl Answer {
         Self::new(200, encoder.finish().unwrap()).with_header("content-encoding", "gzip")
     }
 
-    /// The bytes of the body as they are sent, if it is packed already.
+    /// Length of the body as sent, if it is compressed already.
     pub fn bytes(&self) -> usize {
         self.body.len()
     }
 
-    /// A page of the network edge.
+    /// An HTML page of the network edge.
     pub fn html(status: u16, page: &str) -> Self {
         Self::new(status, page).with_header("content-type", "text/html; charset=UTF-8")
     }
 
-    /// Another address instead of an answer.
+    /// A redirect.
     pub fn redirect(status: u16, location: &str) -> Self {
         Self::html(status, "<html>moved").with_header("location", location)
     }
@@ -97,14 +96,14 @@ impl Answer {
         self.headers.iter().any(|(name, _)| *name == "content-encoding")
     }
 
-    /// With one header more, or another one.
+    /// Adds or replaces a header.
     pub fn with_header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.retain(|(known, _)| *known != name);
         self.headers.push((name, value.to_owned()));
         self
     }
 
-    /// Given only after a while.
+    /// Delays the answer.
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -112,65 +111,70 @@ impl Answer {
 }
 
 #[derive(Debug, Default)]
-struct World {
-    /// By currency and coin.
+struct UpstreamState {
+    /// Quotes by currency and coin.
     coins: BTreeMap<(String, String), Value>,
-    /// Answers that come before the usual ones.
+    /// Answers to be sent before the default ones.
     script: VecDeque<Answer>,
-    /// The answer from now on, instead of the usual one.
+    /// The answer to every request, in place of the default one.
     stuck: Option<Answer>,
     key: Option<String>,
-    /// What the Date header says; the clock's time by default.
+    /// Time of the Date header; the current time by default.
     date: Option<SystemTime>,
     seen: Vec<Seen>,
 }
 
-/// The producer that polls a replica for these coins.
-pub fn polling(world: &crate::world::World, source: &CoinGecko, coins: &str, interval: &str) -> Command {
-    let mut command = world.program("producer");
+/// A producer that polls the mock for these coins.
+pub fn polling(
+    pipeline: &crate::test_pipeline::TestPipeline,
+    source: &CoinGecko,
+    coins: &str,
+    interval: &str,
+) -> Command {
+    let mut command = pipeline.program("producer");
     command.args(["run", "--source", "coingecko", "--coins", coins, "--interval", interval]);
     command.args(["--base-url", source.url()]);
     command
 }
 
 impl CoinGecko {
-    /// Starts a replica that knows no coin.
+    /// Starts a mock that knows no coin.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/api/v3", listener.local_addr().unwrap());
-        let state = Arc::new(Mutex::new(World::default()));
+        let state = Arc::new(Mutex::new(UpstreamState::default()));
         let routes = Router::new().route("/api/v3/coins/markets", get(markets)).with_state(state.clone());
         let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
         Self { url, state, server }
     }
 
-    /// The value for `--base-url`.
+    /// The value of `--base-url`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Sets what is known of a coin in usd; `updated_ms` is its time of observation.
+    /// Sets the price of a coin in usd; `updated_ms` is its time of observation.
     pub fn set(&self, coin: &str, price: f64, updated_ms: i64) {
         self.set_raw(coin, quote(coin, price, updated_ms));
     }
 
-    /// Has the source see a coin at `updated_ms` and say so in answers of `date_ms`, a whole second, from one answer to the
-    /// next.
+    /// Makes the source observe a coin at `updated_ms` and report it in answers dated `date_ms`, a whole second, from
+    /// the next answer on.
     pub fn observe(&self, coin: &str, price: f64, updated_ms: i64, date_ms: i64) {
-        let mut world = self.world();
-        world.coins.insert(("usd".to_owned(), coin.to_owned()), quote(coin, price, updated_ms));
-        world.date = Some(UNIX_EPOCH + Duration::from_millis(date_ms.unsigned_abs()));
+        let mut state = self.state();
+        state.coins.insert(("usd".to_owned(), coin.to_owned()), quote(coin, price, updated_ms));
+        state.date = Some(UNIX_EPOCH + Duration::from_millis(date_ms.unsigned_abs()));
     }
 
-    /// Sets the element of a coin in usd as it stands in the answer.
+    /// Sets the answer's element of a coin in usd as given.
     pub fn set_raw(&self, coin: &str, quote: Value) {
-        self.world().coins.insert(("usd".to_owned(), coin.to_owned()), quote);
+        self.state().coins.insert(("usd".to_owned(), coin.to_owned()), quote);
     }
 
-    /// Changes one field of a coin in usd; `None` leaves it out.
+    /// Changes one field of a coin in usd; `None` removes it.
     pub fn set_field(&self, coin: &str, field: &str, value: Option<Value>) {
-        let mut world = self.world();
-        let quote = world.coins.get_mut(&("usd".to_owned(), coin.to_owned())).expect("a coin that was set");
+        let mut state = self.state();
+        let quote = state.coins.get_mut(&("usd".to_owned(), coin.to_owned())).expect("a coin that was set");
         let fields = quote.as_object_mut().expect("an object");
         match value {
             Some(value) => fields.insert(field.to_owned(), value),
@@ -178,43 +182,43 @@ impl CoinGecko {
         };
     }
 
-    /// Forgets a coin, as if it were renamed.
+    /// Removes a coin, as if it were renamed.
     pub fn remove(&self, coin: &str) {
-        self.world().coins.remove(&("usd".to_owned(), coin.to_owned()));
+        self.state().coins.remove(&("usd".to_owned(), coin.to_owned()));
     }
 
-    /// Answers once in this way before anything else.
+    /// Gives this answer once, before any other.
     pub fn say(&self, answer: Answer) {
-        self.world().script.push_back(answer);
+        self.state().script.push_back(answer);
     }
 
-    /// Answers always in this way from now on; `None` for the usual answers.
+    /// Gives this answer from now on; `None` restores the default answers.
     pub fn always_say(&self, answer: Option<Answer>) {
-        self.world().stuck = answer;
+        self.state().stuck = answer;
     }
 
-    /// Answers 401 to whoever does not send this demo key.
+    /// Answers 401 to requests without this demo key.
     pub fn require_key(&self, key: &str) {
-        self.world().key = Some(key.to_owned());
+        self.state().key = Some(key.to_owned());
     }
 
-    /// Sets the clock of the Date header.
+    /// Sets the time of the Date header.
     pub fn set_date(&self, date: SystemTime) {
-        self.world().date = Some(date);
+        self.state().date = Some(date);
     }
 
-    /// Waits until so many requests more have been answered.
+    /// Waits until this many more requests have been answered.
     pub fn wait_for_polls(&self, more: usize) {
         let before = self.seen().len();
-        eventually("the producer asks", || self.seen().len() >= before + more);
+        eventually("the producer polls", || self.seen().len() >= before + more);
     }
 
     /// All requests so far.
     pub fn seen(&self) -> Vec<Seen> {
-        self.world().seen.clone()
+        self.state().seen.clone()
     }
 
-    fn world(&self) -> MutexGuard<'_, World> {
+    fn state(&self) -> MutexGuard<'_, UpstreamState> {
         self.state.lock().unwrap()
     }
 }
@@ -225,7 +229,7 @@ impl Drop for CoinGecko {
     }
 }
 
-/// An element of the answer with all the fields of a real one.
+/// An element of the answer with all fields of a real one.
 fn quote(coin: &str, price: f64, updated_ms: i64) -> Value {
     let updated = EventTime(updated_ms).to_utc().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
     json!({
@@ -237,17 +241,17 @@ fn quote(coin: &str, price: f64, updated_ms: i64) -> Value {
 }
 
 async fn markets(
-    State(state): State<Arc<Mutex<World>>>,
+    State(state): State<Arc<Mutex<UpstreamState>>>,
     Query(parameters): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Response<Body> {
     let accepts_gzip = text(&headers, "accept-encoding").is_some_and(|accepted| accepted.contains("gzip"));
     let (answer, date) = {
-        let mut world = state.lock().unwrap();
+        let mut state = state.lock().unwrap();
         let ids = parameters.get("ids").map(|ids| ids.split(',').map(str::to_owned).collect()).unwrap_or_default();
         let user_agent = text(&headers, "user-agent");
-        world.seen.push(Seen { at: Instant::now(), ids, parameters: parameters.clone(), user_agent });
-        (world.answer(&parameters, &headers), world.date)
+        state.seen.push(Seen { at: Instant::now(), ids, parameters: parameters.clone(), user_agent });
+        (state.answer(&parameters, &headers), state.date)
     };
     tokio::time::sleep(answer.delay).await;
     let mut response = Response::builder().status(answer.status);
@@ -271,7 +275,7 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(headers.get(name)?.to_str().unwrap().to_owned())
 }
 
-impl World {
+impl UpstreamState {
     fn answer(&mut self, parameters: &BTreeMap<String, String>, headers: &HeaderMap) -> Answer {
         if let Some(answer) = self.script.pop_front().or_else(|| self.stuck.clone()) {
             return answer;
@@ -293,7 +297,7 @@ impl World {
         }
     }
 
-    /// The coins asked for that are known, in an order of its own, on the page asked for.
+    /// The known among the requested coins, in the API's own order, on the requested page.
     fn page(&self, currency: &str, parameters: &BTreeMap<String, String>) -> Vec<Value> {
         let number = |name: &str, default: usize| parameters.get(name).map_or(default, |text| text.parse().unwrap());
         let per_page = number("per_page", 100).clamp(1, 250);

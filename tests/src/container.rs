@@ -1,8 +1,7 @@
-//! Images and containers without an engine: the Dockerfile is performed in folders, and what the compose file asks for is
-//! started in namespaces of its own, as process 1 of a network, a root and a user. Needs root.
+//! Images and containers without a container engine. The Dockerfile is executed in folders, and the services of the
+//! compose file are started in namespaces of their own, as process 1 with a network, a root and a user. Needs root.
 //!
-//! What is not there is the two bases and the compiler: in their place stand this machine's Debian and the programs that
-//! this build has made.
+//! The two base images and the compiler are replaced by this machine's Debian and the programs of this build.
 
 mod compose;
 mod dockerfile;
@@ -22,12 +21,12 @@ pub fn dockerfile() -> Vec<Stage> {
     parse(&std::fs::read_to_string(checkout().join("deploy/docker/Dockerfile")).unwrap())
 }
 
-/// How a command is run in a root of its own.
+/// The command that runs a program in a root of its own.
 fn run() -> Command {
     Command::new(checkout().join("tests/src/container/run"))
 }
 
-/// A path of an image, below the folder that holds it.
+/// A path of an image, below the folder of its root.
 fn below(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))
 }

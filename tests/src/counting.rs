@@ -1,5 +1,5 @@
-//! A step by hand: it owns one partition of MARKET and counts. Every output bears the count so far, so that a single one
-//! tells whether all before it were stored once.
+//! A minimal step that owns one partition of MARKET and counts. Every output carries the count so far, so that a single
+//! output proves that all before it were stored once.
 
 use bus::protocol::{LogId, POSITION_VERSION, Position, StepConfig};
 use bus::reader::{Selection, read_to_end};
@@ -14,13 +14,13 @@ use crate::transactions::{Outcome, Transactions};
 /// Instruments that take turns.
 const INSTRUMENTS: u64 = 20;
 
-/// An owner of a partition.
+/// An owner of the partition.
 #[derive(Debug)]
 pub struct Counting {
     connection: Connection,
     partition: u32,
     fence: u64,
-    /// Inputs applied so far, of which each makes one output.
+    /// Inputs applied so far; each makes one output.
     pub count: u64,
 }
 
@@ -32,7 +32,7 @@ impl Counting {
         owner
     }
 
-    /// Forgets everything and recovers. What it finds must be of one commit: each instrument has had its turns.
+    /// Drops all state and recovers. The recovered states must belong to one commit: each instrument has had its turns.
     pub async fn recover_again(&mut self) {
         let found =
             step::checkpoint::recover::<(), Value>(&self.connection, MARKET_STEP, self.partition).await.unwrap();
@@ -44,7 +44,7 @@ impl Counting {
         }
     }
 
-    /// What it has to store after some more inputs.
+    /// The commit after this many more inputs.
     pub fn part(&self, inputs: u64) -> Part {
         let partition = self.partition;
         let after = self.count + inputs;
@@ -78,7 +78,7 @@ impl Counting {
         Part { partition, fence: self.fence, messages: outputs.chain(states).collect(), position }
     }
 
-    /// Takes note of how a part ended.
+    /// Records the result of a commit.
     pub fn settle(&mut self, part: &Part, outcome: Outcome) {
         if let Outcome::Stored(fence) = outcome {
             assert!(fence > self.fence, "a commit lowered the fence");
@@ -86,7 +86,7 @@ impl Counting {
         }
     }
 
-    /// Applies and commits some more inputs.
+    /// Applies and commits this many more inputs.
     pub async fn commit(&mut self, transactions: &Transactions, inputs: u64) -> Result<Outcome, Error> {
         let parts = [self.part(inputs)];
         let outcome = transactions.commit(&parts).await?[0];
@@ -94,7 +94,7 @@ impl Counting {
         Ok(outcome)
     }
 
-    /// Insists that the partition holds every output once, in order, and nothing else; returns how many there are.
+    /// Asserts that the partition holds every output once and in order, and nothing else; returns their number.
     pub async fn check(connection: &Connection, partition: u32) -> u64 {
         let owner = Self::recover(connection, partition).await;
         let filters = vec![format!("market.{partition}.>")];
@@ -111,13 +111,13 @@ impl Counting {
     }
 }
 
-/// How often an instrument was among the first inputs.
+/// The number of an instrument's turns among the first inputs.
 fn turns(instrument: u64, inputs: u64) -> u64 {
     let first = if instrument == 0 { INSTRUMENTS } else { instrument };
     if inputs < first { 0 } else { (inputs - first) / INSTRUMENTS + 1 }
 }
 
-/// A state as a step stores it: version 4, the inputs applied to it and the last of them, and nothing more.
+/// A state as a step stores it: version 4, the number of applied inputs, and the last of them.
 fn state(applied: u64, last: u64) -> Vec<u8> {
     let mut bytes = vec![4];
     for mut number in [applied, last] {

@@ -1,4 +1,4 @@
-//! A disk that is too small, which only the processes see that a test starts on it.
+//! A small disk, visible only to the processes that a test starts on it.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -7,16 +7,16 @@ use tempfile::TempDir;
 
 use crate::programs::{eventually, started_by};
 
-/// A file system in memory, in a mount namespace of its own. Gone when dropped.
+/// A file system in memory, in its own mount namespace. Unmounted when dropped.
 #[derive(Debug)]
 pub struct SmallDisk {
-    /// Keeps the namespace.
+    /// Holds the namespace.
     holder: Child,
     dir: TempDir,
 }
 
 impl SmallDisk {
-    /// Makes one of so many bytes.
+    /// Creates one of this size in bytes.
     pub fn new(bytes: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new("unshare");
@@ -32,22 +32,22 @@ impl SmallDisk {
         disk
     }
 
-    /// Where it is.
+    /// The mount point.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// The same command, seeing it.
+    /// The same command, with the disk visible to it.
     pub fn seen_by(&self, command: &Command) -> Command {
         started_by(&self.prefix(), command)
     }
 
-    /// What starts a program that sees it.
+    /// Program and arguments that start another program with the disk visible to it.
     pub fn prefix(&self) -> [String; 4] {
         ["nsenter", "--mount", "--target", &self.holder.id().to_string()].map(str::to_owned)
     }
 
-    /// Makes it larger.
+    /// Enlarges it.
     pub fn grow(&self, bytes: u64) {
         let [nsenter, arguments @ ..] = self.prefix();
         let mut command = Command::new(nsenter);

@@ -1,4 +1,4 @@
-//! The commands that stand in the documentation: which there are, and whether they could be typed as they stand.
+//! Commands of the documentation: finds them, and checks whether they could be typed as written.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,9 +7,9 @@ use std::process::Command;
 use crate::programs::{program, succeed};
 use crate::server::checkout;
 
-/// Our programs.
+/// Programs of this project.
 pub const PROGRAMS: [&str; 6] = ["producer", "stream-processor", "aggregator", "trainer", "reporter", "topology"];
-/// Programs of others that a page may name.
+/// Other programs that a page may name.
 const FOREIGN: &[&str] = &[
     ".",
     "apt-get",
@@ -44,24 +44,24 @@ const FOREIGN: &[&str] = &[
     "true",
     "useradd",
 ];
-/// Folders of the checkout: what is named in one of them must be there.
+/// Folders of the checkout: a path below one of them must exist.
 const FOLDERS: [&str; 5] = ["scripts", "deploy", "tests", "docs", "crates"];
-/// What commands of the documentation make there.
+/// Paths there that documented commands create.
 const MADE: [&str; 1] = ["deploy/docker/secrets"];
 
-/// A command of a page: a line of a block, with the lines that continue it.
+/// A command of a page: a line of a code block, with its continuation lines.
 #[derive(Debug, Clone)]
 pub struct Documented {
-    /// Which page and line, for people.
+    /// Page and line, for people.
     pub place: String,
-    /// Which block of the page, from 0 on.
+    /// Index of the code block in the page.
     pub block: usize,
-    /// As it is typed, without its comment.
+    /// The text to be typed, without its comment.
     pub text: String,
 }
 
-/// All pages of the checkout that may show commands: those of its root, `deploy` and `docs`, by path. The changelog is left
-/// out, since it may name commands that are gone.
+/// All pages of the checkout that may show commands: those of its root, `deploy` and `docs`, by path. The changelog is
+/// left out, since it may name removed commands.
 pub fn pages() -> Vec<String> {
     let mut folders = vec![checkout()];
     folders.extend(["deploy", "docs"].iter().flat_map(|name| folders_below(&checkout().join(name))));
@@ -80,7 +80,7 @@ fn folders_below(folder: &Path) -> Vec<PathBuf> {
     inner.flat_map(|path| folders_below(&path)).chain([folder.to_owned()]).collect()
 }
 
-/// The commands of a page, from its blocks that begin with ```sh.
+/// The commands of a page, from its code blocks marked `sh`.
 pub fn commands(page: &str) -> Vec<Documented> {
     let text = std::fs::read_to_string(checkout().join(page)).unwrap();
     let mut commands: Vec<Documented> = Vec::new();
@@ -116,11 +116,11 @@ pub fn commands(page: &str) -> Vec<Documented> {
     commands
 }
 
-/// Looks whether everything that a command names exists: programs, subcommands, flags, values, files of the checkout, units
+/// Checks that everything named by a command exists: programs, subcommands, flags, values, files of the checkout, units
 /// and services.
 ///
 /// # Errors
-/// What does not.
+/// The missing thing.
 pub fn check(command: &Documented) -> Result<(), String> {
     for words in simple_commands(&command.text) {
         check_files(&words)?;
@@ -142,13 +142,13 @@ pub fn check(command: &Documented) -> Result<(), String> {
             "docker" => check_docker(rest)?,
             "systemctl" => check_units(rest)?,
             _ if FOREIGN.contains(&name) => {}
-            _ => return Err(format!("{name} is no program that is known to be there")),
+            _ => return Err(format!("{name} is not a known program")),
         }
     }
     Ok(())
 }
 
-/// The program reads the whole command line itself, and says what it comes to instead of doing it.
+/// The program parses the whole command line itself, with `--print-config` in place of running it.
 fn check_program(name: &str, arguments: &[String], variables: &[(&str, &str)]) -> Result<(), String> {
     let dir = tempfile::tempdir().unwrap();
     let output = program(name, dir.path())
@@ -172,13 +172,13 @@ fn check_flags(whose: &str, arguments: &[String], help: &str) -> Result<(), Stri
     let flags = arguments.iter().filter(|argument| argument.starts_with('-'));
     for flag in flags.map(|argument| argument.split('=').next().unwrap_or(argument)) {
         if !known.contains(flag) {
-            return Err(format!("{whose} --help knows no {flag}"));
+            return Err(format!("{whose} --help has no {flag}"));
         }
     }
     Ok(())
 }
 
-/// `docker compose` is looked at by Compose itself, as far as it can without an engine.
+/// Compose itself checks `docker compose` commands as far as it can without an engine.
 fn check_docker(arguments: &[String]) -> Result<(), String> {
     let [what, rest @ ..] = arguments else { return Err("docker what?".to_owned()) };
     if what != "compose" {
@@ -204,7 +204,7 @@ fn check_docker(arguments: &[String]) -> Result<(), String> {
             Err(format!("docker compose {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr)))
         }
     };
-    // An unknown subcommand prints the help of all of them.
+    // An unknown subcommand prints the general help.
     let help = compose(&[subcommand, "--help"])?;
     if !help.contains(&format!("docker compose {subcommand}")) {
         return Err(format!("docker compose has no {subcommand}"));
@@ -226,17 +226,17 @@ fn check_docker(arguments: &[String]) -> Result<(), String> {
     }
 }
 
-/// Every unit that is named is one of ours.
+/// Every named unit must be a shipped one.
 fn check_units(arguments: &[String]) -> Result<(), String> {
     for word in arguments.iter().filter(|argument| argument.starts_with("candlewire")) {
-        // A shell makes several units of `name-{a,b}@{1..4}`.
+        // A shell expands `name-{a,b}@{1..4}` to several units.
         let units = succeed(Command::new("bash").args(["-f", "-c", &format!("printf '%s\\n' {word}")]));
         for unit in units.lines() {
             let has_suffix = unit.ends_with(".target") || unit.ends_with(".service");
             let unit = if has_suffix { unit.to_owned() } else { format!("{unit}.service") };
             let is_meant = |file: String| match (unit.split_once('*'), unit.split_once('@')) {
                 (Some((prefix, suffix)), _) => file.starts_with(prefix) && file.ends_with(suffix),
-                // Of `name@4.service` the file is `name@.service`.
+                // The file of `name@4.service` is `name@.service`.
                 (None, Some((stem, _))) => file == format!("{stem}@.service"),
                 (None, None) => file == unit,
             };
@@ -269,7 +269,7 @@ fn is_of_checkout(word: &str) -> bool {
     path.components().count() > 1 && FOLDERS.iter().any(|folder| path.starts_with(folder))
 }
 
-/// The commands between `&&`, `|` and `;`, as words, without redirections.
+/// The commands between `&&`, `|` and `;`, split into words, without redirections.
 fn simple_commands(text: &str) -> Vec<Vec<String>> {
     let mut commands = vec![Vec::new()];
     let mut is_redirected = false;
@@ -285,7 +285,7 @@ fn simple_commands(text: &str) -> Vec<Vec<String>> {
     commands
 }
 
-/// The words of a line, as a shell takes quotes off; a `;` at the end of a word stands alone.
+/// The words of a line with quotes removed as a shell does; a `;` at the end of a word becomes a word of its own.
 fn words(text: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut word: Option<String> = None;
@@ -309,7 +309,7 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// A line without what begins with a `#` that stands alone.
+/// The line up to a `#` at the start of a word.
 fn without_comment(line: &str) -> &str {
     let mut quote = None;
     let mut before = ' ';
@@ -325,7 +325,7 @@ fn without_comment(line: &str) -> &str {
     line
 }
 
-/// The names of the subcommands of a program of ours.
+/// The subcommands of a program of this project.
 pub fn subcommands(name: &str) -> BTreeSet<String> {
     let dir = tempfile::tempdir().unwrap();
     let help = succeed(program(name, dir.path()).arg("--help"));

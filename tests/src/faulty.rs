@@ -1,4 +1,4 @@
-//! A place for an archive whose writer dies at a chosen step.
+//! Archive storage whose writer dies at a chosen step.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,11 +6,11 @@ use std::{fmt, io};
 
 use store::archive::storage::{Content, Fill, Storage, StorageError, StoredFile, WriterClaim};
 
-/// What a writer leaves that dies while it writes a file of this name.
+/// Leaves the half-written file of a writer that dies while writing a file of this name.
 pub type LeaveHalf = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// A place that does so many steps for its writer and then nothing any more. Each step is one at which a process can be
-/// killed: before a file appears, in its middle, after it appeared, between two removals.
+/// Storage that executes this many steps for its writer and then fails. Each step is a point at which a process can be
+/// killed: before a file appears, halfway through, after it appeared, between two removals.
 pub struct Faulty<P> {
     inner: P,
     steps: AtomicUsize,
@@ -18,12 +18,12 @@ pub struct Faulty<P> {
 }
 
 impl<P> Faulty<P> {
-    /// A place whose writer dies after so many steps.
+    /// Creates storage whose writer dies after this many steps.
     pub fn new(inner: P, steps: usize, leave_half: LeaveHalf) -> Self {
         Self { inner, steps: AtomicUsize::new(steps), leave_half }
     }
 
-    /// Does a step, if the writer lives.
+    /// Executes a step, if the writer is alive.
     fn step(&self) -> Result<(), StorageError> {
         let left = self.steps.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |steps| steps.checked_sub(1));
         left.map(drop).map_err(|_| StorageError::Io { path: "writer".into(), error: io::Error::other("dead") })

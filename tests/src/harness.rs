@@ -1,7 +1,7 @@
-//! The steps without a server: operators over a log in memory, sealed, crashed and handed over wherever a test wants.
+//! The steps without a server: operators over an in-memory log, sealed, crashed and handed over at any point.
 //!
-//! The runtime's own state machine recovers, applies and commits (`memory_log`). Turns say which instance has how many messages,
-//! and what becomes of it then.
+//! The runtime's own state machine recovers, applies and commits (`memory_log`). A turn says which instance receives
+//! how many messages, and what happens to it then.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,29 +28,29 @@ use stream_processor::Processing;
 
 use crate::ticks::tick_line;
 
-/// A message of a log. Its sequence is its place, counted from 1.
+/// A message of a log. Its sequence is its index, counted from 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
     /// Stored subject.
     pub subject: String,
-    /// Lines.
+    /// The lines.
     pub payload: Bytes,
-    /// When it was stored.
+    /// Time of storing, in milliseconds.
     pub stored_ms: i64,
-    /// Whether its header names a version that is known.
+    /// Whether its header names a known schema version.
     pub is_known_schema: bool,
 }
 
-/// A record on its way into FEED.
+/// A record to be published to FEED.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
     /// An observation.
     Tick(TickLine<'static>),
-    /// A promise, or a flush.
+    /// A heartbeat, or a flush.
     Heartbeat(HeartbeatLine<'static>),
-    /// A hole.
+    /// A gap.
     Gap(GapLine<'static>),
-    /// A line on the subject of an instrument's ticks that is none.
+    /// An unparsable line on an instrument's tick subject.
     Garbage(Instrument),
 }
 
@@ -76,7 +76,7 @@ impl Record {
     }
 }
 
-/// A quote, received when it was observed.
+/// A quote, received at its event time.
 pub fn tick(instrument: &Instrument, event_ms: i64, close: f64) -> TickLine<'static> {
     TickLine { grain_ms: None, close, ..tick_line(instrument, event_ms) }
 }
@@ -93,11 +93,11 @@ pub fn gap(instrument: &Instrument, from_ms: i64, to_ms: i64) -> GapLine<'static
     GapLine { coin, quote, from_ms, to_ms, cause: "test".into() }
 }
 
-/// When a log in memory stores its messages: 2100-01-01T00:00:00Z, later than most that tests observe.
+/// Time at which in-memory logs store their messages: 2100-01-01T00:00:00Z, later than most event times in tests.
 pub const STORED_MS: i64 = 4_102_444_800_000;
 
-/// FEED with these records in order. Neighbours of one instrument and kind share a message unless `cut` says that a new
-/// one begins before the record of that place.
+/// FEED with these records in order. Consecutive records of one instrument and kind share a message unless `cut`
+/// returns true for the index of the later one.
 pub fn feed(records: &[Record], mut cut: impl FnMut(usize) -> bool) -> Vec<Message> {
     let mut messages: Vec<(String, Vec<u8>)> = Vec::new();
     for (idx, record) in records.iter().enumerate() {
@@ -119,42 +119,42 @@ pub fn feed(records: &[Record], mut cut: impl FnMut(usize) -> bool) -> Vec<Messa
     messages.into_iter().map(message).collect()
 }
 
-/// What an instance does, once it is its turn: how many messages it is given, and what comes then.
+/// A turn of an instance: the number of messages that it receives, and what happens then.
 #[derive(Debug, Clone, Copy)]
 pub struct Turn {
-    /// Which of the instances that share the partition.
+    /// Index of the instance among those that share the partition.
     pub instance: usize,
-    /// How many messages it is given, if there are so many; those count that a new owner has to apply again.
+    /// Most messages that it receives, including those that a new owner replays.
     pub inputs: usize,
-    /// Whether they come one by one, each before anything is known of the next. Otherwise all of them are there.
+    /// Whether messages arrive one by one, before the next exists. Otherwise all are available.
     pub is_live: bool,
-    /// What it does then.
+    /// The end of the turn.
     pub end: End,
 }
 
-/// How a turn ends.
+/// The end of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// It is frozen with what it has applied; another one may overtake it.
+    /// The instance freezes after applying its input; another may overtake it.
     Freeze,
-    /// It goes on until all that it has applied is stored; when another one was faster it is refused and begins again from the
-    /// checkpoint. The states may lack what is stored.
+    /// The instance continues until all that it applied is stored. If another was faster, it is refused and restarts
+    /// from the checkpoint. The states may lag behind the stored results.
     Commit,
-    /// It goes on until the states contain all that is stored.
+    /// The instance continues until the states contain all stored input.
     Settle,
-    /// It stores everything and ends, as when it is told to.
+    /// The instance stores everything and stops, as on shutdown.
     Stop,
-    /// It dies; whoever starts in its place begins from the checkpoint.
+    /// The instance dies; its successor starts from the checkpoint.
     Crash,
 }
 
-/// Time between two messages that come one by one: some come while a commit is under way.
+/// Time between two messages that arrive one by one: some arrive during a commit.
 const PACE: Duration = Duration::from_millis(10);
 
 impl Turn {
     /// Gives an instance the messages of this turn.
     fn take<O: Operator>(self, owner: &mut Owner<O>, memory: &mut Memory) {
-        // Who is frozen or dies knows that more is there, and gathers results for one commit.
+        // An instance that freezes or dies knows of more input, and so gathers results for one commit.
         let beyond = usize::from(matches!(self.end, End::Freeze | End::Crash));
         for left in (0..self.inputs).rev() {
             if self.is_live {
@@ -165,7 +165,7 @@ impl Turn {
     }
 }
 
-/// What a partition of a step has stored.
+/// The stored data of a step's partition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Store {
     /// The output log.
@@ -174,9 +174,9 @@ pub struct Store {
     pub states: BTreeMap<(String, String), Vec<u8>>,
     /// The counts of the newest position.
     pub counts: Value,
-    /// Commits that were refused.
+    /// Refused commits.
     pub refused: u64,
-    /// Messages that new owners applied again, because the stored states lacked them.
+    /// Messages that new owners replayed because the stored states lacked them.
     pub replayed: u64,
 }
 
@@ -189,7 +189,7 @@ impl Store {
             stored_ms: STORED_MS,
             is_known_schema: true,
         });
-        // How many inputs a state contains depends on how they were packed; what it says does not.
+        // The number of inputs in a state depends on their packing; its content does not.
         let encoded = |encoded: &Bytes| {
             let (_, _, state) = decode_state::<O::State>(encoded).unwrap();
             postcard::to_allocvec(&state).unwrap()
@@ -207,8 +207,8 @@ impl Store {
     }
 }
 
-/// Runs a step over all of `input`: first the turns, then one instance to the end, which is told to stop there and so stores all
-/// states.
+/// Runs a step over all of `input`: first the turns, then one instance to the end, which is stopped there and so stores
+/// all states.
 pub fn run<O: Operator>(operator: O, input: &[Message], turns: &[Turn]) -> Store {
     let operator = Arc::new(operator);
     let mut memory = Memory::new(InputLog::new(O::STEP, input.iter().zip(1..).map(delivery)));
@@ -239,7 +239,7 @@ pub fn run<O: Operator>(operator: O, input: &[Message], turns: &[Turn]) -> Store
     Store::of::<O>(&memory)
 }
 
-/// A message as a reader hands it on.
+/// A message as a reader delivers it.
 fn delivery((message, seq): (&Message, u64)) -> Delivery {
     let mut headers = HeaderMap::new();
     if !message.is_known_schema {
@@ -256,7 +256,7 @@ pub fn run_both(settings: EventTimePolicy, feed: &[Message], turns: [&[Turn]; 2]
     [market, stats]
 }
 
-/// All kinds that the steps write.
+/// All record kinds that the steps write.
 pub const KINDS: [RecordKind; 11] = [
     RecordKind::Price,
     RecordKind::Heartbeat,
@@ -271,7 +271,7 @@ pub const KINDS: [RecordKind; 11] = [
     RecordKind::Stats(Window::HourEveryHalf),
 ];
 
-/// The lines of a kind for an instrument in a log, in order.
+/// The lines of one kind and instrument in a log, in order.
 pub fn lines(log: &[Message], kind: RecordKind, instrument: &Instrument) -> Vec<Value> {
     let of_kind = log.iter().filter(|message| {
         let subject = SubjectParts::parse(&message.subject).unwrap();
@@ -282,10 +282,10 @@ pub fn lines(log: &[Message], kind: RecordKind, instrument: &Instrument) -> Vec<
         .collect()
 }
 
-/// The newest line of each key of a kind: each window's by its start, each hour's by the hour.
+/// The newest line of each key of a kind: windows by start, hours of the day by hour.
 ///
 /// # Panics
-/// When a revision is not above the one stored before it.
+/// A revision is not above the one stored before it.
 pub fn newest(log: &[Message], kind: RecordKind, instrument: &Instrument) -> BTreeMap<i64, Value> {
     let mut newest: BTreeMap<i64, Value> = BTreeMap::new();
     for line in lines(log, kind, instrument) {

@@ -1,4 +1,4 @@
-//! Services that serve their health, and what they say.
+//! Services with a health server, and queries to it.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,17 +6,17 @@ use std::process::Command;
 
 use crate::programs::{NEVER, Running};
 
-/// A service that serves its health.
+/// A service with a health server.
 #[derive(Debug)]
 pub struct Watched {
-    /// Its process.
+    /// The process.
     pub process: Running,
-    /// Where it serves its health.
+    /// Address of the health server.
     pub addr: String,
 }
 
 impl Watched {
-    /// Starts a service with its health on a free port, and hands each line that it logs to `log`.
+    /// Starts a service with its health on a free port; `log` receives each log line.
     pub fn start(command: &mut Command, log: impl Fn(&str) + Send + 'static) -> Self {
         let (process, mut lines) =
             Running::start_followed(command.args(["--http", "127.0.0.1:0"]).env("CANDLEWIRE_LOG", "info"));
@@ -27,20 +27,20 @@ impl Watched {
             Some(addr.trim().to_owned())
         });
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| log(&line)));
-        Self { process, addr: addr.expect("a service says where its health is served") }
+        Self { process, addr: addr.expect("the service logs the address of its health server") }
     }
 
-    /// A page: its status, 0 when there is no answer, and its text.
+    /// Status and text of a page; status 0 without an answer.
     pub fn page(&self, path: &str) -> (u16, String) {
         page(&self.addr, path)
     }
 
-    /// Whether it says that it is useful.
+    /// Whether it is ready.
     pub fn is_ready(&self) -> bool {
         self.page("/readyz").0 == 200
     }
 
-    /// A line of `/metrics`, by its name and labels without the prefix, such as `ticks_total{outcome="late"}`.
+    /// The value of a `/metrics` line, by name and labels without the prefix, such as `ticks_total{outcome="late"}`.
     pub fn metric(&self, name: &str) -> Option<f64> {
         let (_, text) = self.page("/metrics");
         let value =
@@ -49,7 +49,7 @@ impl Watched {
     }
 }
 
-/// A page at an address: its status, 0 when there is no answer, and its text.
+/// Status and text of a page at an address; status 0 without an answer.
 pub fn page(addr: &str, path: &str) -> (u16, String) {
     let Ok(mut stream) = TcpStream::connect(addr) else { return (0, String::new()) };
     stream.set_read_timeout(Some(NEVER)).unwrap();

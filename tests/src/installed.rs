@@ -1,4 +1,4 @@
-//! What `scripts/install` makes, below a folder, and what an operator does with it there.
+//! An installation made by `scripts/install` below a folder, and an operator's actions on it.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -13,22 +13,22 @@ use crate::programs::{programs, succeed};
 use crate::server::checkout;
 use crate::units::{Root, State, control};
 
-/// Ports of installations are taken from here, a hundred for each: below those that the kernel gives out.
+/// Port range of installations, a hundred ports each: below those that the kernel assigns.
 const HUNDREDS: std::ops::Range<u16> = 110..320;
-/// How long a health endpoint may take to answer.
+/// Longest wait for a health endpoint.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// An installation of its own, on ports of its own. Everything in it is stopped, and it is removed, when it is dropped.
+/// A separate installation on its own ports. Dropping it stops everything and removes it.
 #[derive(Debug)]
 pub struct Installed {
     root: Root,
     hundred: u16,
-    /// Whoever holds the last port of a hundred has them all.
+    /// Holding the last port of a hundred reserves all of them.
     _claim: TcpListener,
     dir: TempDir,
 }
 
-/// `scripts/install` with what this build made.
+/// `scripts/install` with the programs of this build.
 pub fn install(destdir: &Path) -> Command {
     let mut command = Command::new(checkout().join("scripts/install"));
     command.args(["--profile", "dev", "--no-build", "--destdir"]).arg(destdir);
@@ -58,7 +58,7 @@ impl Installed {
         Self::at(dir)
     }
 
-    /// Moves the ports as an operator would: by settings, by one line of nats.conf and by drop-ins.
+    /// Moves the ports as an operator would: by settings, one line of nats.conf and drop-ins.
     fn at(dir: TempDir) -> Self {
         let (hundred, claim) = claim();
         let installed = Self { root: Root::at(dir.path()).unwrap(), hundred, _claim: claim, dir };
@@ -81,12 +81,12 @@ impl Installed {
         installed
     }
 
-    /// The folder that stands for the root of a machine.
+    /// The folder used as the root of the machine.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Where nats-server listens.
+    /// Address of nats-server.
     pub fn url(&self) -> String {
         format!("nats://{}", self.address("00"))
     }
@@ -102,26 +102,26 @@ impl Installed {
         writeln!(file, "{name}={value}").unwrap();
     }
 
-    /// Changes a unit, as `systemctl edit` does: lines for its section `[Service]`.
+    /// Overrides a unit, as `systemctl edit` does: lines for its section `[Service]`.
     pub fn drop_in(&self, unit: &str, name: &str, lines: &str) {
         let folder = self.root.join("etc/systemd/system").join(format!("{unit}.d"));
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join(format!("{name}.conf")), format!("[Service]\n{lines}\n")).unwrap();
     }
 
-    /// The file that holds a user's password.
+    /// The password file of a user.
     pub fn secret(&self, user: &str) -> PathBuf {
         self.root.join("etc/candlewire/secrets").join(user)
     }
 
-    /// What an operator would type behind `systemctl`.
+    /// The `systemctl` of this installation with these arguments.
     pub fn systemctl(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(programs().join("units"));
         command.arg("--root").arg(self.path()).args(arguments);
         command
     }
 
-    /// Starts units, and waits until they are started.
+    /// Starts units and waits until they are started.
     pub fn start(&self, units: &[&str]) {
         succeed(self.systemctl(&["start"]).args(units));
     }
@@ -131,7 +131,7 @@ impl Installed {
         succeed(self.systemctl(&["start", "--no-block"]).args(units));
     }
 
-    /// Stops units, and waits until they have ended.
+    /// Stops units and waits until they have ended.
     pub fn stop(&self, units: &[&str]) {
         succeed(self.systemctl(&["stop"]).args(units));
     }
@@ -141,12 +141,12 @@ impl Installed {
         control::state(&self.root, unit)
     }
 
-    /// What a unit has logged.
+    /// The log of a unit.
     pub fn journal(&self, unit: &str) -> String {
         control::journal(&self.root, unit).unwrap_or_default()
     }
 
-    /// An installed program, as root would call it: with the password of a user.
+    /// An installed program, called as root with the password of a user.
     pub fn program(&self, name: &str, user: &str) -> Command {
         let mut command = Command::new(self.root.join("usr/local/bin").join(name));
         command.current_dir(self.path()).env_clear().env("NATS_URL", self.url());
@@ -154,7 +154,7 @@ impl Installed {
         command
     }
 
-    /// What a service answers at a path of its health endpoint: status code and body; `None` when it does not.
+    /// Status code and body of a path of a service's health endpoint; `None` without an answer.
     pub fn ask(&self, unit: &str, path: &str) -> Option<(u16, String)> {
         let instance = unit.split_once('@').map_or("", |(_, instance)| instance);
         let port = match unit.split('@').next()? {
@@ -181,9 +181,9 @@ impl Drop for Installed {
     }
 }
 
-/// Takes a hundred ports that nobody else has.
+/// Reserves a hundred free ports.
 fn claim() -> (u16, TcpListener) {
-    // Tests of several processes begin in different places.
+    // Tests of several processes start at different places.
     let first = u16::try_from(std::process::id() % u32::from(HUNDREDS.end - HUNDREDS.start)).unwrap();
     let hundreds = HUNDREDS.clone().cycle().skip(first.into()).take(HUNDREDS.len());
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).ok();

@@ -1,4 +1,4 @@
-//! One instance of a service: its process, its log, and whether it is up.
+//! One instance of a service: process, log and condition.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
@@ -10,36 +10,36 @@ use anyhow::{Context, bail};
 
 use crate::programs::Running;
 
-/// How long a service may take to end after SIGTERM: it promises 5 seconds.
+/// Longest time to end after SIGTERM: services promise 5 seconds.
 const STOP_MAX: Duration = Duration::from_secs(8);
-/// What a step logs at its start: what the ids of its batches begin with.
+/// Logged by a step at its start, followed by the prefix of its batch ids.
 const BATCHES: &str = "batches=";
-/// Lines of a log that are shown when its service failed.
+/// Log lines printed when a service failed.
 const LAST_LINES: usize = 6;
 
-/// Whether an instance is there.
+/// Condition of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
     /// It runs.
     Up,
-    /// It was stopped by SIGSTOP.
+    /// Stopped by SIGSTOP.
     Frozen {
-        /// When it is woken.
+        /// When to wake it.
         until: Instant,
     },
-    /// It was told to end.
+    /// Told to stop.
     Ending {
-        /// When.
+        /// Since when.
         since: Instant,
-        /// How long it stays away once it has ended.
+        /// Downtime after its end.
         away: Duration,
     },
-    /// It is gone.
+    /// Not running.
     Down {
-        /// When it is started again.
+        /// When to restart it.
         until: Instant,
     },
-    /// It ended by itself, with success.
+    /// Ended by itself, successfully.
     Done,
 }
 
@@ -50,13 +50,13 @@ pub struct Instance {
     condition: Condition,
     process: Running,
     log: PathBuf,
-    /// Where the log of the present start begins.
+    /// Offset of the current start in the log.
     log_start: u64,
     prefix: Option<String>,
 }
 
 impl Instance {
-    /// Starts it, logging into `dir` under its name.
+    /// Starts it, with its log in `dir` under its name.
     ///
     /// # Errors
     /// The log cannot be written.
@@ -67,7 +67,7 @@ impl Instance {
         Ok(Self { name, condition: Condition::Up, process, log, log_start, prefix: None })
     }
 
-    /// Starts it again.
+    /// Restarts it.
     ///
     /// # Errors
     /// The log cannot be written.
@@ -78,7 +78,7 @@ impl Instance {
         Ok(())
     }
 
-    /// Whether it is there.
+    /// Its condition.
     pub fn condition(&self) -> Condition {
         self.condition
     }
@@ -88,34 +88,34 @@ impl Instance {
         self.process.id()
     }
 
-    /// kill -9.
+    /// Sends kill -9.
     pub fn kill(&mut self, away: Duration) {
         self.process.kill();
         self.condition = Condition::Down { until: Instant::now() + away };
     }
 
-    /// SIGTERM; [`Instance::tend`] notices the end.
+    /// Sends SIGTERM; [`Instance::tend`] notices the end.
     pub fn terminate(&mut self, away: Duration) {
         self.process.terminate();
         self.condition = Condition::Ending { since: Instant::now(), away };
     }
 
-    /// SIGSTOP.
+    /// Sends SIGSTOP.
     pub fn freeze(&mut self, length: Duration) {
         self.process.signal("STOP");
         self.condition = Condition::Frozen { until: Instant::now() + length };
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub fn wake(&mut self) {
         self.process.signal("CONT");
         self.condition = Condition::Up;
     }
 
-    /// Wakes it when its time has come, notices that it has ended; returns whether it should be started again now.
+    /// Wakes it when due and notices its end; returns whether to restart it now.
     ///
     /// # Errors
-    /// It ended by itself, or not as it was told to.
+    /// It ended by itself, or with an unexpected exit code.
     pub fn tend(&mut self) -> anyhow::Result<bool> {
         let now = Instant::now();
         match self.condition {
@@ -137,7 +137,7 @@ impl Instance {
         Ok(false)
     }
 
-    /// What the ids of its batches begin with since the last start; `None` until it has said so.
+    /// Prefix of its batch ids since the last start; `None` until it is logged.
     pub fn prefix(&mut self) -> Option<&str> {
         if self.prefix.is_none() {
             let text = read_from(&self.log, self.log_start).ok()?;
@@ -147,7 +147,7 @@ impl Instance {
         self.prefix.as_deref()
     }
 
-    /// The lines of its log that contain `text`, of all its starts.
+    /// The lines of its log that contain `text`, over all starts.
     pub fn lines_with(&self, text: &str) -> Vec<String> {
         let log = read_from(&self.log, 0).unwrap_or_default();
         log.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
@@ -157,7 +157,7 @@ impl Instance {
         let log = read_from(&self.log, self.log_start).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n  ");
-        format!("{} {what}; it said last:\n  {last}", self.name)
+        format!("{} {what}; last log lines:\n  {last}", self.name)
     }
 }
 
@@ -168,7 +168,7 @@ fn spawn(log: &Path, command: &mut Command) -> anyhow::Result<(Running, u64)> {
     Ok((Running::start(command.stdout(file.try_clone()?).stderr(file)), start))
 }
 
-/// Lossy: a process that is killed may leave half a character.
+/// Lossy: a killed process may leave half a character.
 fn read_from(path: &Path, start: u64) -> std::io::Result<String> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(start))?;

@@ -1,13 +1,13 @@
-//! Ending when told to, without leaving a process behind.
+//! Interruptible work that leaves no process behind.
 
 use std::future::Future;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Runs some work until it is done, or until SIGINT or SIGTERM: then it is dropped, and with it every process that it
-/// started. `None` when it was interrupted.
+/// Runs work until it is done, or until SIGINT or SIGTERM. An interrupt drops the work and with it every process that
+/// it started, and returns `None`.
 ///
-/// # Panics
+/// The work panics, or signals cannot be received.
 /// When the work does, or signals cannot be listened to.
 pub async fn or<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Option<T> {
     let listen = |kind| signal(kind).expect("signals can be listened to");

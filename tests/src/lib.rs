@@ -1,7 +1,7 @@
-//! What the tests share: real nats-servers, one or three, the programs as processes, the steps without either, faults, and an
-//! independent computation of every table.
+//! Test support: real nats-servers, one or three; the programs as processes; the steps without either; fault injection;
+//! and an independent computation of every table.
 
-// A test may stop where it stands: what is unwrapped here is an environment that is not as the tests need it.
+// A test may panic when its environment is unsuitable.
 #![allow(clippy::unwrap_used)]
 
 pub mod attacker;
@@ -14,6 +14,7 @@ pub mod docs;
 pub mod faulty;
 pub mod harness;
 pub mod health;
+pub mod host;
 pub mod installed;
 pub mod instance;
 pub mod interrupt;
@@ -25,8 +26,9 @@ pub mod proxy;
 pub mod readers;
 pub mod s3;
 pub mod server;
+pub mod test_pipeline;
 pub mod ticks;
 pub mod transactions;
 pub mod units;
+pub mod users;
 pub mod variant;
-pub mod world;

@@ -1,4 +1,4 @@
-//! A real nats-server, asked in the words of the simulation.
+//! A real nats-server, queried with the requests of the simulation.
 
 use std::sync::Arc;
 
@@ -14,24 +14,24 @@ use simulation::{Answer, Message, Request};
 
 use crate::programs::NEVER;
 
-/// Asks a server, and reads its answers.
+/// Sends requests to a server and translates its answers.
 #[derive(Debug)]
 pub struct Mirror {
     connection: Connection,
-    /// Names of consumers by the numbers that a case gives them.
+    /// Consumer names, by the numbers of a case.
     consumers: Vec<String>,
     live: Subscriber,
 }
 
 impl Mirror {
-    /// Begins to ask through a connection that may do everything.
+    /// Starts with a connection that may do everything.
     pub async fn new(connection: Connection) -> Self {
         let live = connection.client().subscribe("live.>").await.unwrap();
         connection.client().flush().await.unwrap();
         Self { connection, consumers: Vec::new(), live }
     }
 
-    /// The server's answer.
+    /// Sends a request and returns the answer.
     pub async fn ask(&mut self, request: &Request) -> Answer {
         match request {
             Request::Publish(message) => self.publish(message).await,
@@ -71,11 +71,11 @@ impl Mirror {
         }
     }
 
-    /// What MARKET has published again by now, in lines; waits for so many.
+    /// The lines that MARKET has republished so far; waits for this many.
     pub async fn live(&mut self, count: usize) -> Vec<String> {
         let mut lines = Vec::new();
         while lines.len() < count {
-            let message = tokio::time::timeout(NEVER, self.live.next()).await.expect("results are published again");
+            let message = tokio::time::timeout(NEVER, self.live.next()).await.expect("results are republished");
             let message = message.unwrap();
             let headers = message.headers.unwrap_or_default();
             let header = |name: &str| headers.get(name).map(ToString::to_string).unwrap_or_default();
@@ -104,7 +104,7 @@ impl Mirror {
         })
     }
 
-    /// One message, as the leader has it.
+    /// One message, read from the leader.
     async fn one(&self, stream: &str, body: &Value) -> Answer {
         const NOT_FOUND: u32 = 10_037;
         match read(self.api(&format!("STREAM.MSG.GET.{stream}"), body).await, |answer| {
@@ -118,7 +118,7 @@ impl Mirror {
         }
     }
 
-    /// Several messages, as any server has them.
+    /// Several messages, read from any server.
     async fn picture(&self, stream: &str, filter: &str, up_to: u64) -> Answer {
         let client = self.connection.client();
         let inbox = client.new_inbox();
@@ -159,7 +159,7 @@ impl Mirror {
         })
     }
 
-    /// Creates a consumer as our reader does.
+    /// Creates a consumer as `bus::reader` does.
     async fn consume(&mut self, stream: &str, filters: &[&str], from: u64) -> Answer {
         let id = self.consumers.len() as u64 + 1;
         let name = format!("case-{id}");
@@ -207,7 +207,7 @@ impl Mirror {
         Answer::Deliveries(deliveries)
     }
 
-    /// Calls the API; the answer as it is.
+    /// Calls the API and returns its raw answer.
     async fn api(&self, call: &str, body: &Value) -> Result<Value, Refusal> {
         let answer = self.connection.request(format!("$JS.API.{call}"), None, body.to_string().into()).await;
         let answer = answer.map_err(|_| Refusal::NO_RESPONDERS)?;
@@ -215,7 +215,7 @@ impl Mirror {
     }
 }
 
-/// The meaning of an API answer, unless it holds an error.
+/// Translates an API answer, unless it is an error.
 fn read(answer: Result<Value, Refusal>, meaning: impl FnOnce(&Value) -> Answer) -> Answer {
     #[derive(Deserialize)]
     struct Said {

@@ -1,4 +1,4 @@
-//! Every table, computed plainly from the rows of a recording: no streams, no windows that close, no code of ours.
+//! Every table, computed plainly from the rows of a recording: without streams, closing windows or code of the product.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -40,7 +40,7 @@ pub struct Expected {
     pub volume: f64,
     /// Rows.
     pub count: u64,
-    /// Share of the window that rows observe.
+    /// Share of the window covered by rows.
     pub coverage: f64,
 }
 
@@ -63,7 +63,7 @@ pub fn windows(rows: &[Row], grain_ms: i64, size_ms: i64, hop_ms: i64) -> BTreeM
     for row in rows {
         let mut start = row.ms.div_euclid(hop_ms) * hop_ms;
         while start + size_ms > row.ms {
-            // A row of more than a minute counts only where all of it lies.
+            // A row longer than a minute counts only in windows that contain all of it.
             if grain_ms <= 60_000 || row.ms + grain_ms <= start + size_ms {
                 members.entry(start).or_default().push(*row);
             }
@@ -89,7 +89,7 @@ fn summary(rows: &[Row], grain_ms: i64, end_ms: i64, size_ms: i64) -> Expected {
     }
 }
 
-/// How many milliseconds of the window `[start, end)` at least one span covers.
+/// Milliseconds of the window `[start, end)` that at least one span covers.
 pub fn covered_ms(spans: impl Iterator<Item = (i64, i64)>, (start, end): (i64, i64)) -> i64 {
     let mut spans: Vec<(i64, i64)> = spans.collect();
     spans.sort_unstable();
@@ -102,7 +102,7 @@ pub fn covered_ms(spans: impl Iterator<Item = (i64, i64)>, (start, end): (i64, i
     covered
 }
 
-/// The hours of the day: mean, minimum, maximum and number of closes.
+/// Hours of the day: mean, minimum, maximum and number of closes.
 pub fn hours_of_day(rows: &[Row]) -> BTreeMap<u8, (f64, f64, f64, u64)> {
     let mut closes: BTreeMap<u8, Vec<f64>> = BTreeMap::new();
     for row in rows {
@@ -116,7 +116,7 @@ pub fn hours_of_day(rows: &[Row]) -> BTreeMap<u8, (f64, f64, f64, u64)> {
     closes.into_iter().map(|(hour, closes)| (hour, summary(closes))).collect()
 }
 
-/// Neumaier's sum: another way to the same figure than the exact one.
+/// Neumaier's sum: another algorithm than the exact sum.
 fn compensated(terms: impl Iterator<Item = f64>) -> f64 {
     let (mut sum, mut lost) = (0.0_f64, 0.0_f64);
     for term in terms {
@@ -127,7 +127,7 @@ fn compensated(terms: impl Iterator<Item = f64>) -> f64 {
     sum + lost
 }
 
-/// Whether two figures are the same but for the last bits.
+/// Whether two numbers are equal except for the last bits.
 pub fn close_enough(found: f64, expected: f64) -> bool {
     (found - expected).abs() <= 1e-12 * expected.abs()
 }

@@ -1,13 +1,20 @@
-//! What a process took, as Linux tells it.
+//! Signals to a process, and its resources from Linux' /proc.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
 use anyhow::Context;
 
-/// Clock ticks of Linux in a second, as user programs see them on every architecture.
+/// Clock ticks per second, as user programs see them on every architecture.
 const CLOCK_TICKS: f64 = 100.0;
 
-/// Seconds of processor time that a process has used, also one that has ended and was not waited for.
+/// Sends a process a signal by its name.
+pub fn signal(id: u32, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &id.to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Processor seconds of a process, including one that has ended and was not waited for.
 ///
 /// # Errors
 /// There is no such process.
@@ -15,7 +22,7 @@ pub fn cpu_seconds(id: u32) -> anyhow::Result<f64> {
     seconds(id, [11, 12])
 }
 
-/// Seconds of processor time that those have used which a process has started and waited for.
+/// Processor seconds of the ended children that a process has waited for.
 ///
 /// # Errors
 /// There is no such process.
@@ -23,7 +30,7 @@ pub fn cpu_seconds_of_children(id: u32) -> anyhow::Result<f64> {
     seconds(id, [13, 14])
 }
 
-/// The sum of times that stand at these places of [`stat`].
+/// The sum of the times at these indexes of [`stat`].
 fn seconds(id: u32, places: [usize; 2]) -> anyhow::Result<f64> {
     let fields = stat(id)?;
     let ticks = |place: usize| fields.get(place).and_then(|field| field.parse::<f64>().ok());
@@ -39,7 +46,7 @@ pub fn has_ended(id: u32) -> anyhow::Result<bool> {
     Ok(stat(id)?.first().is_some_and(|state| state == "Z"))
 }
 
-/// Bytes of memory of its own, shared pages counted in part (PSS).
+/// Memory of a process in bytes, with a proportional share of shared pages (PSS).
 ///
 /// # Errors
 /// There is no such process.
@@ -47,8 +54,9 @@ pub fn pss_bytes(id: u32) -> anyhow::Result<u64> {
     kib_line(&format!("/proc/{id}/smaps_rollup"), "Pss:")
 }
 
-/// Bytes of memory of each of these processes, as [`pss_bytes`], but as if this process were not there: it has libxgboost open
-/// too, and would take half of that off the only service that has it. What one of them alone has open counts whole.
+/// Memory of each of these processes in bytes, as [`pss_bytes`], but as if this test process did not exist: it also has
+/// libxgboost mapped, and would halve the share of the only service that has it. Pages mapped by one of them alone
+/// count whole.
 ///
 /// # Errors
 /// One of them has ended.
@@ -61,12 +69,12 @@ pub fn pss_bytes_of_all(ids: &[u32]) -> anyhow::Result<Vec<u64>> {
     Ok(all.iter().map(|maps| maps.iter().map(counted).sum::<u64>() * 1_024).collect())
 }
 
-/// What a process has in memory of a file, or of what is none.
+/// Memory mapped from one file, or anonymous memory.
 #[derive(Default)]
 struct Mapped {
-    /// KiB, shared pages counted whole.
+    /// KiB, with shared pages counted whole.
     rss: u64,
-    /// KiB, shared pages counted in part.
+    /// KiB, with shared pages counted in part.
     pss: u64,
 }
 
@@ -89,7 +97,7 @@ fn mapped(id: u32) -> anyhow::Result<BTreeMap<String, Mapped>> {
     Ok(all)
 }
 
-/// The most bytes of memory that a process ever held, shared pages counted whole.
+/// Peak memory of a process in bytes, with shared pages counted whole.
 ///
 /// # Errors
 /// There is no such process.
@@ -104,7 +112,7 @@ fn stat(id: u32) -> anyhow::Result<Vec<String>> {
     Ok(stat.rsplit(')').next().unwrap_or_default().split_whitespace().map(str::to_owned).collect())
 }
 
-/// Bytes of the line of a file that begins so and gives them in KiB.
+/// The value of a line with this name, which the file gives in KiB, in bytes.
 fn kib_line(path: &str, name: &str) -> anyhow::Result<u64> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix(name));

@@ -1,4 +1,4 @@
-//! The programs as processes, as their users start them.
+//! The programs as processes, started like users start them.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Lines};
@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::server::{Host, USERS, password, password_variable};
+use crate::host::Host;
+use crate::users::{USERS, password, password_variable};
 
 /// A process that is killed when dropped.
 #[derive(Debug)]
@@ -17,35 +18,35 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts it.
+    /// Starts the process.
     pub fn start(command: &mut Command) -> Self {
         Self { child: command.stdin(Stdio::null()).spawn().unwrap() }
     }
 
-    /// Starts it and follows what it logs.
+    /// Starts the process and returns the lines of its log.
     pub fn start_followed(command: &mut Command) -> (Self, Lines<BufReader<ChildStderr>>) {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         (Self { child }, lines)
     }
 
-    /// kill -9.
+    /// Sends kill -9.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// SIGTERM, as systemd and docker send it.
+    /// Sends SIGTERM, as systemd and docker do.
     pub fn terminate(&self) {
         self.signal("TERM");
     }
 
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
-        crate::server::signal(self.id(), name);
+        crate::process::signal(self.id(), name);
     }
 
-    /// The id of the process.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -55,7 +56,7 @@ impl Running {
         self.child.wait().unwrap().code()
     }
 
-    /// Whether it still runs.
+    /// Whether the process still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -68,7 +69,7 @@ impl Drop for Running {
     }
 }
 
-/// The processes that a process has started and that have not ended.
+/// The running child processes of a process.
 pub fn children(parent: u32) -> Vec<u32> {
     let threads = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
     let started =
@@ -77,31 +78,31 @@ pub fn children(parent: u32) -> Vec<u32> {
     ids.split_whitespace().map(|id| id.parse().unwrap()).filter(|id| is_alive(*id)).collect()
 }
 
-/// Whether a process that somebody else has started has not ended.
+/// Whether a process that is no child of this one still runs.
 pub fn is_alive(id: u32) -> bool {
-    // One that nobody has taken leave of yet has no command line.
+    // A process that ended but was not waited for has an empty command line.
     std::fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
-/// What a list of processes shows of one, which it may have said itself; nothing of one that has ended.
+/// The name of a process in process lists, which it may have set itself; empty when it has ended.
 pub fn name_of(id: u32) -> String {
     std::fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default().trim_end().to_owned()
 }
 
-/// The folder of the programs that this build made.
+/// The folder with the programs of this build.
 pub fn programs() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let folder = own.parent().unwrap();
-    // Tests are in deps/ beside the programs, tools are among them.
+    // Tests are in deps/ below the programs; tools are beside them.
     if folder.ends_with("deps") { folder.parent().unwrap().to_owned() } else { folder.to_owned() }
 }
 
-/// What would have a program upload to the bucket of whoever runs the tests.
+/// Variables that would make a program upload to the bucket of the user who runs the tests.
 const S3_VARIABLES: [&str; 5] =
     ["S3_BUCKET_NAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"];
 
-/// A program of ours, with the users' secrets in its environment and nothing else of ours. It runs in `dir`, so that no
-/// file of the checkout is read or written by chance.
+/// A program of this project, with the users' secrets and no other setting in its environment. It runs in `dir`, so
+/// that it neither reads nor writes files of the checkout by accident.
 pub fn program(name: &str, dir: &Path) -> Command {
     let path = programs().join(name);
     assert!(path.exists(), "{} is missing: run cargo build --workspace --bins", path.display());
@@ -114,7 +115,7 @@ pub fn program(name: &str, dir: &Path) -> Command {
     command
 }
 
-/// A program of ours that talks to this server, or these.
+/// A program of this project that connects to this server or cluster.
 pub fn program_at(name: &str, dir: &Path, server: &impl Host) -> Command {
     let mut command = program(name, dir);
     command.env("NATS_URL", server.url()).env("CANDLEWIRE_LOG", "warn").env("CANDLEWIRE_LEASE_TTL", "500ms");
@@ -123,7 +124,7 @@ pub fn program_at(name: &str, dir: &Path, server: &impl Host) -> Command {
     command
 }
 
-/// The same command, started by another one: a prefix of program and arguments, or none.
+/// The same command, started by a prefix of program and arguments, which may be empty.
 pub fn started_by(prefix: &[impl AsRef<OsStr>], command: &Command) -> Command {
     let mut words = prefix.iter().map(AsRef::as_ref).chain([command.get_program()]).chain(command.get_args());
     let mut started = Command::new(words.next().unwrap_or_default());
@@ -140,7 +141,7 @@ pub fn started_by(prefix: &[impl AsRef<OsStr>], command: &Command) -> Command {
     started
 }
 
-/// Runs a command to its end and insists on success; returns what it printed.
+/// Runs a command to its end, asserts success, and returns its output.
 pub fn succeed(command: &mut Command) -> String {
     let output = finish(command);
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -155,7 +156,7 @@ pub fn fail(command: &mut Command) -> (i32, String) {
     (output.status.code().unwrap(), line)
 }
 
-/// A folder for PATH with everything that is on it now, but for these programs.
+/// A folder for PATH with everything on the current PATH except these programs.
 pub fn path_without(missing: &[&str]) -> TempDir {
     let path = tempfile::tempdir().unwrap();
     let own = std::env::var_os("PATH").unwrap();
@@ -173,10 +174,10 @@ fn finish(command: &mut Command) -> Output {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap()
 }
 
-/// How long anything in a test may take before it counts as never.
+/// Longest wait of a test for anything.
 pub const NEVER: Duration = Duration::from_secs(180);
 
-/// Looks until it is so.
+/// Polls until the check returns true.
 pub fn eventually(what: &str, mut check: impl FnMut() -> bool) {
     let start = Instant::now();
     while !check() {

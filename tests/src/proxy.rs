@@ -1,5 +1,5 @@
-//! A network that a test can break: a proxy between clients and a nats-server that knows the protocol's messages, and
-//! does with each what the test says.
+//! A faulty network: a proxy between clients and a nats-server that parses the protocol and treats each message as the
+//! test decides.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -18,16 +18,16 @@ use tokio::task::JoinHandle;
 use crate::programs::NEVER;
 use crate::server::Server;
 
-/// A message of the protocol on its way.
+/// A protocol message in transit.
 #[derive(Debug, Default)]
 pub struct Frame {
     /// Whether it goes to the server.
     pub to_server: bool,
-    /// Its subject; empty for what is no message.
+    /// Its subject; empty for control lines.
     pub subject: String,
-    /// Where it asks to be answered, or where a delivered message stands in its stream.
+    /// Its reply subject; for a delivered message its position in the stream.
     pub reply: String,
-    /// Its headers as the protocol writes them.
+    /// Its headers in protocol form.
     pub headers: String,
     /// Its payload.
     pub payload: String,
@@ -45,7 +45,7 @@ impl Frame {
         self.to_server && self.headers.contains("\r\nNats-Batch-Commit: ")
     }
 
-    /// Whether it is the answer that a batch is stored.
+    /// Whether it acknowledges a stored batch.
     pub fn is_stored_answer(&self) -> bool {
         !self.to_server && self.payload.contains("\"batch\":")
     }
@@ -55,7 +55,7 @@ impl Frame {
         !self.to_server && self.reply.starts_with("$JS.ACK.")
     }
 
-    /// Gives it another payload; one with headers keeps its length.
+    /// Replaces the payload; in a message with headers the length must stay the same.
     fn replace(&mut self, payload: String) {
         if !self.headers.is_empty() {
             assert_eq!(payload.len(), self.payload.len(), "the sizes of a message with headers are not edited");
@@ -72,44 +72,44 @@ impl Frame {
     }
 }
 
-/// What happens to a message.
+/// Treatment of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It goes on.
+pub enum Treatment {
+    /// Forward it.
     Pass,
-    /// It is swallowed.
+    /// Drop it.
     Drop,
-    /// It goes on, twice.
+    /// Forward it twice.
     Twice,
-    /// It goes on after a while, and everything behind it too.
+    /// Forward it after a delay, with everything after it.
     Late(Duration),
-    /// It and everything behind it wait until [`Proxy::release`].
+    /// Hold it and everything after it until [`Proxy::release`].
     Hold,
-    /// The client loses its connection; the message goes on nevertheless when [`Proxy::release`] is called.
+    /// Cut the client's connection; forward the message when [`Proxy::release`] is called.
     Strand,
-    /// The connection breaks before it.
+    /// Break the connection before it.
     CutBefore,
-    /// The connection breaks in its middle.
+    /// Break the connection in its middle.
     CutInside,
-    /// The connection breaks after it: it arrives, and its answer does not.
+    /// Break the connection after it: the message arrives, its answer does not.
     CutAfter,
 }
 
-type Rule = Box<dyn FnMut(&Frame) -> Fate + Send>;
+type Rule = Box<dyn FnMut(&Frame) -> Treatment + Send>;
 type Edit = Box<dyn FnMut(&Frame) -> Option<String> + Send>;
 
 struct Shared {
     rule: Mutex<Rule>,
     edit: Mutex<Edit>,
-    /// The messages that wait for a release, oldest first.
+    /// The held messages, oldest first.
     held: watch::Sender<VecDeque<oneshot::Sender<()>>>,
-    /// How often each JetStream error code was answered.
+    /// Answered JetStream error codes, with their number.
     refusals: Mutex<BTreeMap<u32, usize>>,
-    /// How many batches were begun.
+    /// Number of begun batches.
     batches: AtomicUsize,
 }
 
-/// The proxy; nothing passes any more once it is dropped.
+/// The proxy; forwards nothing once dropped.
 pub struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -123,13 +123,13 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    /// Stands before a server; everything passes until a rule says otherwise.
+    /// Starts before a server; everything is forwarded until a rule is set.
     pub async fn start(server: &Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let upstream = server.url().trim_start_matches("nats://").to_owned();
         let shared = Arc::new(Shared {
-            rule: Mutex::new(Box::new(|_| Fate::Pass)),
+            rule: Mutex::new(Box::new(|_| Treatment::Pass)),
             edit: Mutex::new(Box::new(|_| None)),
             held: watch::Sender::default(),
             refusals: Mutex::default(),
@@ -139,59 +139,60 @@ impl Proxy {
         Self { address, shared, task }
     }
 
-    /// Where clients connect.
+    /// Address for clients.
     pub fn url(&self) -> String {
         format!("nats://{}", self.address)
     }
 
-    /// Connects through it as a user of nats.conf.
+    /// Connects through the proxy as a user of nats.conf.
     pub async fn connect(&self, server: &Server, user: &str) -> Connection {
         let args = NatsArgs { nats_url: self.url(), ..server.nats_args(user) };
         Connection::open(&args, None).await.unwrap()
     }
 
-    /// Decides about every message from now on.
-    pub fn rule(&self, rule: impl FnMut(&Frame) -> Fate + Send + 'static) {
+    /// Applies a rule to every message from now on.
+    pub fn rule(&self, rule: impl FnMut(&Frame) -> Treatment + Send + 'static) {
         *self.shared.rule.lock().unwrap() = Box::new(rule);
     }
 
-    /// Gives messages another payload from now on, where it returns one; it is as long as before in a message with headers.
+    /// Replaces the payload of messages from now on, where `edit` returns one; in a message with headers the length
+    /// must stay the same.
     pub fn edit(&self, edit: impl FnMut(&Frame) -> Option<String> + Send + 'static) {
         *self.shared.edit.lock().unwrap() = Box::new(edit);
     }
 
-    /// Decides about the next message that is meant; all others pass.
-    pub fn once(&self, mut is_meant: impl FnMut(&Frame) -> bool + Send + 'static, fate: Fate) {
+    /// Applies a treatment to the next matching message; all others are forwarded.
+    pub fn once(&self, mut is_meant: impl FnMut(&Frame) -> bool + Send + 'static, treatment: Treatment) {
         let mut is_over = false;
         self.rule(move |frame| {
             if is_over || !is_meant(frame) {
-                return Fate::Pass;
+                return Treatment::Pass;
             }
             is_over = true;
-            fate
+            treatment
         });
     }
 
-    /// Waits until so many messages are held or stranded.
+    /// Waits until this many messages are held or stranded.
     pub async fn held(&self, count: usize) {
         let mut held = self.shared.held.subscribe();
         let wait = held.wait_for(|held| held.len() >= count);
         tokio::time::timeout(NEVER, wait).await.expect("a message is held").unwrap();
     }
 
-    /// Lets go on what is held or stranded for the longest time.
+    /// Releases the message held or stranded longest.
     pub fn release(&self) {
         let mut oldest = None;
         self.shared.held.send_modify(|held| oldest = held.pop_front());
         oldest.expect("a message is held").send(()).unwrap();
     }
 
-    /// How many batches were begun.
+    /// Number of begun batches.
     pub fn batches(&self) -> usize {
         self.shared.batches.load(Ordering::Relaxed)
     }
 
-    /// How often this JetStream error code was answered.
+    /// Number of answers with this JetStream error code.
     pub fn refusals(&self, err_code: u32) -> usize {
         self.shared.refusals.lock().unwrap().get(&err_code).copied().unwrap_or(0)
     }
@@ -200,7 +201,7 @@ impl Proxy {
 async fn accept(listener: TcpListener, upstream: String, shared: Arc<Shared>) {
     loop {
         let (client, _) = listener.accept().await.unwrap();
-        // A server that is away is away through the proxy too.
+        // While the server is down, connections through the proxy fail too.
         let Ok(server) = TcpStream::connect(&upstream).await else { continue };
         drop((client.set_nodelay(true), server.set_nodelay(true)));
         let (from_client, to_client) = client.into_split();
@@ -216,7 +217,7 @@ async fn accept(listener: TcpListener, upstream: String, shared: Arc<Shared>) {
 struct Way {
     to_server: bool,
     shared: Arc<Shared>,
-    /// Set when the client has to lose its connection.
+    /// Set to cut the client's connection.
     cut: Arc<watch::Sender<bool>>,
 }
 
@@ -231,13 +232,13 @@ impl Way {
         drop(ended);
         self.cut.send_replace(true);
         drop(to);
-        // What the server still says is taken off it, so that it reads all that was sent before it sees the end.
+        // The server's remaining output is read, so that the server reads everything sent before it sees the end.
         if !self.to_server {
             drop(tokio::io::copy(&mut from, &mut tokio::io::sink()).await);
         }
     }
 
-    /// Passes messages on until the connection ends or is to be cut.
+    /// Forwards messages until the connection ends or is to be cut.
     async fn forward(&self, from: &mut BufReader<OwnedReadHalf>, to: &mut OwnedWriteHalf) -> io::Result<()> {
         let mut cut = self.cut.subscribe();
         loop {
@@ -249,27 +250,27 @@ impl Way {
                 frame.replace(payload);
             }
             self.count(&frame);
-            let fate = (self.shared.rule.lock().unwrap())(&frame);
-            match fate {
-                Fate::Pass => to.write_all(&frame.bytes).await?,
-                Fate::Drop => {}
-                Fate::Twice => to.write_all(&[&frame.bytes[..], &frame.bytes[..]].concat()).await?,
-                Fate::Late(delay) => {
+            let treatment = (self.shared.rule.lock().unwrap())(&frame);
+            match treatment {
+                Treatment::Pass => to.write_all(&frame.bytes).await?,
+                Treatment::Drop => {}
+                Treatment::Twice => to.write_all(&[&frame.bytes[..], &frame.bytes[..]].concat()).await?,
+                Treatment::Late(delay) => {
                     tokio::time::sleep(delay).await;
                     to.write_all(&frame.bytes).await?;
                 }
-                Fate::Hold => {
+                Treatment::Hold => {
                     self.released().await;
                     to.write_all(&frame.bytes).await?;
                 }
-                Fate::Strand => {
+                Treatment::Strand => {
                     self.cut.send_replace(true);
                     self.released().await;
                     return to.write_all(&frame.bytes).await;
                 }
-                Fate::CutBefore => return Ok(()),
-                Fate::CutInside => return to.write_all(&frame.bytes[..frame.bytes.len() / 2]).await,
-                Fate::CutAfter => return to.write_all(&frame.bytes).await,
+                Treatment::CutBefore => return Ok(()),
+                Treatment::CutInside => return to.write_all(&frame.bytes[..frame.bytes.len() / 2]).await,
+                Treatment::CutAfter => return to.write_all(&frame.bytes).await,
             }
         }
     }
@@ -277,7 +278,7 @@ impl Way {
     async fn released(&self) {
         let (release, released) = oneshot::channel();
         self.shared.held.send_modify(|held| held.push_back(release));
-        // A proxy that is dropped lets nothing go on.
+        // A dropped proxy releases nothing.
         drop(released.await);
     }
 
@@ -294,7 +295,7 @@ impl Way {
     }
 }
 
-/// Reads a control line, and headers and payload when one follows.
+/// Reads a control line, with headers and payload if they follow.
 async fn read_frame(from: &mut BufReader<OwnedReadHalf>, to_server: bool) -> io::Result<Frame> {
     let mut frame = Frame { to_server, ..Frame::default() };
     if from.read_until(b'\n', &mut frame.bytes).await? == 0 {

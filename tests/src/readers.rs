@@ -1,4 +1,5 @@
-//! What other programs make of our Parquet files: files to read, a program for each reader, and the right answers.
+//! Compatibility of the Parquet files with other programs: files to read, a script per reader, and the expected
+//! answers.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,13 +14,13 @@ use store::ticks::TickRows;
 
 use crate::server::checkout;
 
-/// The start of what they read.
+/// Event time of the first tick.
 const BEGIN_MS: i64 = 1_583_020_800_000;
 /// Ticks of each instrument, in three files.
 const TICKS: i64 = 3_000;
 /// The price of each trade, 3.6e-15: a power of two, so that sums are the same in any order.
 const TINY: f64 = 1.0 / (1_i64 << 48) as f64;
-/// The largest whole number that every reader keeps, also one that makes `f64` of a column with nulls.
+/// The largest integer that every reader keeps, including those that read a column with nulls as `f64`.
 const ID: u64 = (1 << 53) - 1;
 
 /// Writes three archive files of two instruments, and `predictions.parquet`, into a folder. One instrument has bars, the
@@ -75,7 +76,7 @@ fn write_predictions(dir: &Path) -> anyhow::Result<()> {
         close: 3.0 + (idx % 2) as f64,
         prediction: 4.0,
         baseline: 2.0,
-        // At 80 % for folds alone.
+        // At 80 % only for folds.
         bands: [band, band.filter(|_| idx < 4), band, band],
         fold: if idx < 4 { Fold::Validation(1) } else { Fold::Holdout },
     };
@@ -84,7 +85,8 @@ fn write_predictions(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The right answers: an array for the ticks, a row for each instrument, and one for the predictions, a row for each fold.
+/// The expected answers: an array for the ticks with a row per instrument, and one for the predictions with a row per
+/// fold.
 pub fn answers() -> [Value; 2] {
     let ticks = json!([
         {"coin": "bitcoin", "quote": "usdt", "rows": TICKS, "first": BEGIN_MS + 60_000, "last": BEGIN_MS + 180_000_000,
@@ -102,7 +104,7 @@ pub fn answers() -> [Value; 2] {
     [ticks, predictions]
 }
 
-/// The columns of an archive file as a reader names their types: of names, times, whole numbers and prices.
+/// The column types of an archive file in a reader's terms for names, times, integers and prices.
 pub fn types([name, time, number, price]: [&str; 4]) -> Value {
     let columns = [
         ("coin", name),
@@ -122,7 +124,7 @@ pub fn types([name, time, number, price]: [&str; 4]) -> Value {
     columns.iter().map(|(name, of)| json!({"column_name": name, "column_type": of})).collect()
 }
 
-/// DuckDB's own program, with the questions.
+/// DuckDB's own program, with the queries.
 pub fn duckdb() -> Command {
     let mut duckdb = Command::new(checkout().join(".tools/duckdb"));
     duckdb.args(["-json", "-c", include_str!("readers/duckdb.sql")]);
@@ -139,8 +141,8 @@ pub fn python(program: &str, arguments: &[&str], packages: &[&str]) -> Command {
     python
 }
 
-/// What a program answers in the folder of the files: its types of the columns, and an array for each question. It ends
-/// with `advice` when the program cannot.
+/// Runs a reader in the folder of the files and returns its answers: the column types, and an array per query. Fails
+/// with `advice` when the program cannot run.
 pub fn ask(mut program: Command, dir: &Path, advice: &str) -> Vec<Value> {
     let output = program.current_dir(dir).output().unwrap_or_else(|error| panic!("{error}: {advice}"));
     assert!(output.status.success(), "{} ({advice})", String::from_utf8_lossy(&output.stderr));

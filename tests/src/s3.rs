@@ -14,21 +14,21 @@ use crate::server::checkout;
 
 pub use cut::Cut;
 
-/// The bucket that there is.
+/// The existing bucket.
 pub const BUCKET: &str = "prices";
-/// The key that may do everything.
+/// The key with all permissions.
 pub const WRITER: Key = Key { id: "writer", secret: "secret-of-writer" };
-/// The key that may only read.
+/// The read-only key.
 pub const READER: Key = Key { id: "reader", secret: "secret-of-reader" };
-/// The object that says that the server takes objects. It stays: an attempt that was given up may arrive late.
+/// An object that proves that the server accepts objects. It stays, since an abandoned attempt may arrive late.
 const PROBE: &str = "probe";
-/// How often ports are chosen anew because somebody else took one of them meanwhile.
+/// Most attempts to find free ports, since another process may take one meanwhile.
 const STARTS_MAX: usize = 5;
-/// How long the server may take to start: once killed, it looks through its volumes first.
+/// Longest start: after a kill the server first checks its volumes.
 const START_MAX: Duration = Duration::from_secs(60);
-/// How many seconds a request of a test is tried.
-const PATIENCE_S: u64 = 2;
-/// What the server's parts listen on; the first is what S3's clients use.
+/// Retry time of a test's requests, in seconds.
+const RETRY_FOR_S: u64 = 2;
+/// Ports of the server's parts; the first is for S3 clients.
 const LISTENERS: [&str; 10] = [
     "s3.port",
     "s3.port.grpc",
@@ -41,18 +41,18 @@ const LISTENERS: [&str; 10] = [
     "admin.port",
     "admin.port.grpc",
 ];
-/// Who may do what.
+/// Identities and their permissions.
 const KEYS: &str = r#"{"identities": [
     {"name": "writer", "credentials": [{"accessKey": "writer", "secretKey": "secret-of-writer"}], "actions": ["Admin"]},
     {"name": "reader", "credentials": [{"accessKey": "reader", "secretKey": "secret-of-reader"}], "actions": ["Read", "List"]}
 ]}"#;
 
-/// Who asks.
+/// Credentials of a client.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
-    /// Its public half.
+    /// Access key id.
     pub id: &'static str,
-    /// Its secret half.
+    /// Secret key.
     pub secret: &'static str,
 }
 
@@ -65,7 +65,7 @@ pub struct S3 {
 }
 
 impl S3 {
-    /// Starts a server with a bucket, empty but for a probe.
+    /// Starts a server with a bucket that holds only the probe.
     pub async fn start() -> Self {
         for _ in 0..STARTS_MAX {
             let dir = tempfile::tempdir().unwrap();
@@ -79,40 +79,39 @@ impl S3 {
         panic!("no free ports for SeaweedFS in {STARTS_MAX} attempts");
     }
 
-    /// Where it listens.
+    /// Address of the server.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports[0])
     }
 
-    /// The variables that a program finds it by.
+    /// The environment variables that point a program to it.
     pub fn variables(&self, key: Key) -> [(&'static str, String); 5] {
         variables_at(self.url(), key)
     }
 
-    /// A bucket, as a key reaches it.
+    /// A bucket, accessed with a key.
     pub fn bucket_of(&self, name: &str, key: Key) -> Bucket {
         bucket_at(self.url(), name, key)
     }
 
-    /// The bucket that there is, for the key that may do everything.
+    /// The existing bucket, with the key that has all permissions.
     pub fn bucket(&self) -> Bucket {
         self.bucket_of(BUCKET, WRITER)
     }
 
-    /// Ends the server as a power failure would.
+    /// Kills the server, as a power failure would.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Starts it again on the same store and ports.
+    /// Restarts it on the same store and ports.
     pub async fn start_again(&mut self) {
         self.child = spawn(self.dir.path(), &self.ports);
         assert!(self.is_up().await, "SeaweedFS did not start again: {}", self.log());
     }
 
-    /// Waits until it takes an object, which may be long after it begins to answer when it was killed before; false when it
-    /// ended.
+    /// Waits until it accepts an object, which after a kill may be long after its first answer; false when it ended.
     async fn is_up(&mut self) -> bool {
         let bucket = self.bucket();
         let start = Instant::now();
@@ -158,24 +157,24 @@ fn spawn(dir: &Path, ports: &[u16; LISTENERS.len()]) -> Child {
     command.current_dir(dir).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
 }
 
-/// Ports that nobody listens on, all different.
+/// Free ports, all different.
 fn free_ports() -> [u16; LISTENERS.len()] {
     let listeners = LISTENERS.map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
-/// The variables that a program finds a server at `url` by.
+/// The environment variables that point a program to a server at `url`.
 pub fn variables_at(url: String, key: Key) -> [(&'static str, String); 5] {
     [
         ("AWS_ENDPOINT_URL", url),
         ("AWS_ACCESS_KEY_ID", key.id.to_owned()),
         ("AWS_SECRET_ACCESS_KEY", key.secret.to_owned()),
         ("AWS_DEFAULT_REGION", "us-east-1".to_owned()),
-        ("CANDLEWIRE_S3_TIMEOUT", PATIENCE_S.to_string()),
+        ("CANDLEWIRE_S3_TIMEOUT", RETRY_FOR_S.to_string()),
     ]
 }
 
-/// A bucket of a server at `url`, as a key reaches it.
+/// A bucket of a server at `url`, accessed with a key.
 pub fn bucket_at(url: String, name: &str, key: Key) -> Bucket {
     let variables = variables_at(url, key);
     let value = |name: &str| variables.iter().find(|(of, _)| *of == name).map(|(_, value)| value.clone());

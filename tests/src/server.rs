@@ -1,4 +1,4 @@
-//! A nats-server for one test: the shipped configuration, a free port, an own store.
+//! A nats-server for one test: the shipped configuration, a free port, a store of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,12 +9,12 @@ use bus::{Connection, NatsArgs};
 use tempfile::TempDir;
 
 use crate::disk::SmallDisk;
+use crate::host::Host;
+use crate::users::{USERS, password, password_variable};
 
-/// The users of nats.conf that have a password.
-pub const USERS: [&str; 7] = ["admin", "producer", "stream-processor", "aggregator", "trainer", "reporter", "reader"];
-/// How scripts/run and the units have the server collect garbage.
+/// Go garbage collector settings that scripts/run and the units give the server.
 pub const GO_SETTINGS: [(&str, &str); 2] = [("GOGC", "50"), ("GOMEMLIMIT", "400MiB")];
-/// How long a server may take to start.
+/// Longest start of a server.
 const START_MAX: Duration = Duration::from_secs(20);
 
 /// A running server. Killed and removed when dropped.
@@ -25,28 +25,22 @@ pub struct Server {
     place: Place,
 }
 
-/// Where a server lives.
+/// Files of a server.
 #[derive(Debug)]
 struct Place {
-    /// Its log, its port, its configuration when that is not the shipped one, and its store.
+    /// Holds its log, its port, a changed configuration, and its store.
     dir: TempDir,
-    /// Its store: in the same folder, unless told otherwise.
+    /// The store: in the same folder by default.
     store: PathBuf,
-    /// What starts a program that sees the store, if not every program does.
+    /// Prefix that starts a program with access to the store, when it is not visible to every program.
     prefix: Vec<String>,
-    /// The configuration, when it is a file that is taken as it stands.
+    /// A configuration file to be used unchanged.
     conf: Option<PathBuf>,
-    /// What that file wants in its environment.
+    /// Environment variables that the file uses.
     variables: Vec<(String, String)>,
 }
 
-/// Where programs connect to: one server or several.
-pub trait Host {
-    /// The address as `--nats-url` takes it.
-    fn url(&self) -> String;
-}
-
-/// The same, but for what the environment says.
+/// [`GO_SETTINGS`], overridden by the environment.
 pub fn go_settings() -> [(&'static str, String); 2] {
     GO_SETTINGS.map(|(name, shipped)| (name, std::env::var(name).unwrap_or_else(|_| shipped.to_owned())))
 }
@@ -56,28 +50,12 @@ pub fn checkout() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// The password of a user in tests.
-pub fn password(user: &str) -> String {
-    format!("cw-test-{user}")
-}
-
-/// The variable that holds a user's password.
-pub fn password_variable(user: &str) -> String {
-    format!("CANDLEWIRE_PASSWORD_{}", user.to_uppercase().replace('-', "_"))
-}
-
 /// The flags of a program that connects to `url` as a user of nats.conf.
 pub fn nats_args(url: String, user: &str) -> NatsArgs {
     NatsArgs { nats_user: Some(user.to_owned()), nats_password: Some(password(user).into()), ..NatsArgs::at(url) }
 }
 
-/// Sends a process a signal by its name.
-pub fn signal(id: u32, name: &str) {
-    let status = Command::new("kill").args(["-s", name, &id.to_string()]).status().unwrap();
-    assert!(status.success());
-}
-
-/// A configuration of nats-server with what it includes in its place, so that a test can change any line of it.
+/// A configuration of nats-server with its includes inlined, so that a test can change any line.
 pub fn with_includes(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap();
     let expand = |line: &str| match line.trim().strip_prefix("include ") {
@@ -106,19 +84,19 @@ impl Server {
         Self::start_at(Place::new(dir, store), change)
     }
 
-    /// Starts a server without streams, with its store in a folder and a changed configuration.
+    /// Starts a server without streams, with a changed configuration and its store in a folder.
     pub fn start_in(store: &Path, change: impl FnOnce(String) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self::start_at(Place::new(dir, store.to_owned()), change)
     }
 
-    /// Starts a server without streams, which stores on a small disk.
+    /// Starts a server without streams, with its store on a small disk.
     pub fn start_on(disk: &SmallDisk) -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self::start_at(Place { prefix: disk.prefix().into(), ..Place::new(dir, disk.path().to_owned()) }, |conf| conf)
     }
 
-    /// Starts a server without streams from a configuration file as it stands, with what that wants in its environment.
+    /// Starts a server without streams from an unchanged configuration file, with its environment variables.
     pub fn start_from(conf: &Path, variables: &[(String, String)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = dir.path().to_owned();
@@ -138,7 +116,7 @@ impl Server {
         Self::with_limits(&Limits::default()).await
     }
 
-    /// Starts a server with streams of chosen limits.
+    /// Starts a server with streams of these limits.
     pub async fn with_limits(limits: &Limits) -> Self {
         let server = Self::start();
         server.create_streams(limits).await;
@@ -153,32 +131,32 @@ impl Server {
         }
     }
 
-    /// Where a stream is stored.
+    /// Folder of a stream's store.
     pub fn store_of(&self, stream: &str) -> PathBuf {
         self.place.store.join("jetstream/CANDLEWIRE/streams").join(stream)
     }
 
-    /// What the server logged.
+    /// The server's log.
     pub fn log(&self) -> String {
         self.place.log()
     }
 
-    /// Changes the configuration that counts from the next start on.
+    /// Changes the configuration, effective from the next start.
     pub fn configure(&self, change: impl FnOnce(String) -> String) {
         self.place.configure(change);
     }
 
-    /// The port that it took.
+    /// The port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Where it listens.
+    /// The address.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// The id of its process.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -193,19 +171,19 @@ impl Server {
         Connection::open(&self.nats_args(user), None).await.unwrap()
     }
 
-    /// Ends the server as a power failure of the process would: nothing is flushed, nothing is said.
+    /// Kills the server: nothing is flushed, no client is told.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Leaves store and log behind when the server is dropped.
+    /// Keeps store and log when the server is dropped.
     pub fn keep(&mut self) -> &Path {
         self.place.dir.disable_cleanup(true);
         self.place.dir.path()
     }
 
-    /// Starts it again on the same store and port.
+    /// Restarts it on the same store and port.
     pub fn start_again(&mut self) {
         (self.child, _) = self.place.spawn(i32::from(self.port));
     }
@@ -227,7 +205,7 @@ impl Place {
         std::fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default()
     }
 
-    /// Writes the configuration, changed from the one of before.
+    /// Writes the configuration, derived from the previous one.
     fn configure(&self, change: impl FnOnce(String) -> String) {
         let path = self.dir.path().join("nats.conf");
         let conf = std::fs::read_to_string(&path).unwrap_or_else(|_| with_includes(&checkout().join("nats.conf")));
@@ -264,13 +242,13 @@ impl Place {
         (child, port)
     }
 
-    /// The server writes the port that it took into a file.
+    /// The server writes its port into a file.
     fn wait_for_port(&self, id: u32) -> u16 {
         let file = self.dir.path().join(format!("nats-server_{id}.ports"));
         let start = Instant::now();
         while start.elapsed() < START_MAX {
             let text = std::fs::read_to_string(&file).unwrap_or_default();
-            // With TLS it says tls:// instead of nats://.
+            // With TLS the file says tls:// instead of nats://.
             let port =
                 text.split("://").nth(1).and_then(|rest| rest.split('"').next()?.rsplit(':').next()?.parse().ok());
             if let Some(port) = port {

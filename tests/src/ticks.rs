@@ -1,4 +1,4 @@
-//! Made-up ticks and heartbeats, for FEED or as a recording.
+//! Synthetic ticks and heartbeats, for FEED or as a recording.
 
 use std::path::{Path, PathBuf};
 
@@ -20,10 +20,10 @@ pub fn bitcoin() -> Instrument {
     Instrument::new("bitcoin", "usd").unwrap()
 }
 
-/// The first of the coins `coin-0`, `coin-1`, … that falls into a partition.
+/// The first of the coins `coin-0`, `coin-1`, … in a partition.
 ///
 /// # Panics
-/// When there is no such partition.
+/// There is no such partition.
 pub fn coin_in(partition: u32, quote: &str, partitions: u32) -> String {
     assert!(partition < partitions, "there are {partitions} partitions");
     let mut names = (0..).map(|number| format!("coin-{number}"));
@@ -31,13 +31,13 @@ pub fn coin_in(partition: u32, quote: &str, partitions: u32) -> String {
     found.expect("a hash reaches every partition")
 }
 
-/// One instrument in each partition, in their order.
+/// One instrument in each partition, in order.
 pub fn instruments(partitions: u32) -> Vec<Instrument> {
     let instrument = |partition| Instrument::new(&coin_in(partition, "usd", partitions), "usd");
     (0..partitions).map(|partition| instrument(partition).unwrap()).collect()
 }
 
-/// A second of an instrument, whose close tells its time.
+/// A one-second tick of an instrument, whose close encodes its time.
 pub fn tick_line(instrument: &Instrument, event_ms: i64) -> TickLine<'static> {
     TickLine {
         coin: instrument.coin().to_owned().into(),
@@ -60,12 +60,12 @@ pub fn tick_line(instrument: &Instrument, event_ms: i64) -> TickLine<'static> {
     }
 }
 
-/// A message of one tick; its id is that of its instrument and time.
+/// A message of one tick; instrument and time determine its id.
 pub fn tick(instrument: &Instrument, event_ms: i64) -> FeedMessage {
     message(RecordKind::Tick, instrument, event_ms, codec::single(&tick_line(instrument, event_ms)))
 }
 
-/// A message of several ticks, each later than the one before.
+/// A message of several ticks in rising order.
 pub fn packed(instrument: &Instrument, times: impl IntoIterator<Item = i64>) -> FeedMessage {
     let (mut pack, mut last) = (codec::Pack::default(), 0);
     for event_ms in times {
@@ -75,17 +75,17 @@ pub fn packed(instrument: &Instrument, times: impl IntoIterator<Item = i64>) -> 
     message(RecordKind::Tick, instrument, last, pack.into_payloads().swap_remove(0))
 }
 
-/// A heartbeat: nothing before this time will follow.
+/// A heartbeat: no earlier event time will follow.
 pub fn heartbeat(instrument: &Instrument, event_ms: i64) -> FeedMessage {
     let (coin, quote) = (instrument.coin().into(), instrument.quote().into());
     let line = HeartbeatLine { coin, quote, event_ms, complete_ms: None, ingest_ms: event_ms, flush: false };
     message(RecordKind::Heartbeat, instrument, event_ms, codec::single(&line))
 }
 
-/// Publishes messages of different instruments side by side, each by itself.
+/// Publishes messages of different instruments concurrently, each by itself.
 ///
 /// # Errors
-/// What publishing cannot mend.
+/// Errors that retries do not resolve.
 pub async fn publish_each(connection: &Connection, messages: &[FeedMessage]) -> Result<(), bus::Error> {
     let published = join_all(messages.iter().map(|message| publish(connection, message))).await;
     published.into_iter().collect::<Result<Vec<_>, _>>().map(drop)
@@ -101,7 +101,7 @@ pub async fn publish_tick(connection: &Connection, event_ms: i64) -> Receipt {
     publish_tick_of(connection, &bitcoin(), event_ms).await
 }
 
-/// Bytes that compression makes no shorter, the same every time.
+/// Reproducible bytes that compression does not shorten.
 pub fn noise(len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     StdRng::seed_from_u64(1).fill_bytes(&mut bytes);
@@ -113,7 +113,7 @@ fn message(kind: RecordKind, instrument: &Instrument, event_ms: i64, payload: By
     FeedMessage { kind, instrument: instrument.clone(), payload, id }
 }
 
-/// A recording of so many minutes from 2020-03-01 on, whose prices swing so that a model can be made of them.
+/// A recording of this many minutes from 2020-03-01 on, with swinging prices, so that a model can be trained on them.
 pub fn minutes(dir: &Path, count: u32) -> PathBuf {
     let row = |minute: u32| {
         let close = 100.0 + (f64::from(minute) / 9.0).sin() + (f64::from(minute) / 2.3).cos();

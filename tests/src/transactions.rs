@@ -1,4 +1,4 @@
-//! Commits by hand: what a partition does with its own, without the partition.
+//! Commits without a partition: drives the transaction of a partition directly.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use step::part::Part;
 use step::transaction::read_position;
 use tokio::time::Duration;
 
-/// How the commit of a part ended.
+/// Result of a part's commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Stored; the new fence.
@@ -19,7 +19,7 @@ pub enum Outcome {
     Fenced,
 }
 
-/// The commits of a process to one stream.
+/// Commits of a process to one stream.
 #[derive(Debug)]
 pub struct Transactions {
     connection: Connection,
@@ -34,7 +34,8 @@ impl Transactions {
         Self { connection: connection.clone(), output, attempts }
     }
 
-    /// Stores all parts in one batch, those that are left of it again, until it is known how each ended, in order.
+    /// Stores all parts in one batch, repeating the unfinished ones until the result of each is known; results are in
+    /// order.
     pub async fn commit(&self, parts: &[Part]) -> Result<Vec<Outcome>, Error> {
         let mut commits: Vec<_> = parts.iter().cloned().map(Commit::new).collect();
         let mut outcomes = vec![None; parts.len()];

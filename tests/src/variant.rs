@@ -1,40 +1,41 @@
-//! The variants of the configuration in deploy/nats, each with a server, and programs dressed as their users would.
+//! Configuration variants of deploy/nats, each with a server, and programs with the credentials of its users.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::programs::{Running, program, succeed};
-use crate::server::{Server, USERS, checkout, password_variable};
+use crate::server::{Server, checkout};
+use crate::test_pipeline::TestPipeline;
 use crate::ticks::minutes;
-use crate::world::World;
+use crate::users::{USERS, password_variable};
 
-/// The user of the other account in accounts.conf, and its password.
+/// User of the other account in accounts.conf, and its password.
 pub const OTHER: &str = "other";
 const OTHER_PASSWORD: &str = "cw-test-other";
 
-/// A way to prove who one is.
+/// A way of authentication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The server shows a certificate.
+    /// The server has a certificate.
     Tls,
-    /// Both show a certificate.
+    /// Server and clients have certificates.
     MutualTls,
-    /// The pipeline has an account beside others.
+    /// The server has another account beside the pipeline's.
     Accounts,
-    /// Users have credentials in place of passwords.
+    /// Users have credentials instead of passwords.
     Credentials,
 }
 
-/// A server that runs a variant.
+/// A server with a variant.
 #[derive(Debug)]
 pub struct Variant {
     kind: Kind,
-    /// The server, and a folder with what its head told to make.
-    pub world: World,
+    /// The server, and a folder with the files that the head of its configuration says to make.
+    pub pipeline: TestPipeline,
 }
 
 impl Variant {
-    /// Makes what the head of the configuration file says, and starts the server with that file.
+    /// Makes the files named in the head of the configuration, and starts the server with it.
     pub fn start(kind: Kind) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let conf = match kind {
@@ -60,12 +61,12 @@ impl Variant {
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value));
         let server = Server::start_from(&conf, &variables);
-        Self { kind, world: World { server, dir } }
+        Self { kind, pipeline: TestPipeline { server, dir } }
     }
 
     /// A file in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.world.dir.path().join(name)
+        self.pipeline.dir.path().join(name)
     }
 
     /// The credentials of a user.
@@ -73,12 +74,12 @@ impl Variant {
         self.path("deploy/nats/credentials").join(format!("{user}.creds"))
     }
 
-    /// A program that says nothing of who it is but what the variant needs of everybody.
+    /// A program without a user, with only the settings that the variant needs of every client.
     pub fn stranger(&self, name: &str) -> Command {
-        let mut command = program(name, self.world.dir.path());
+        let mut command = program(name, self.pipeline.dir.path());
         command.env("CANDLEWIRE_LOG", "warn").env("CANDLEWIRE_LEASE_TTL", "500ms");
         let scheme = if matches!(self.kind, Kind::Tls | Kind::MutualTls) { "tls" } else { "nats" };
-        command.env("NATS_URL", format!("{scheme}://localhost:{}", self.world.server.port()));
+        command.env("NATS_URL", format!("{scheme}://localhost:{}", self.pipeline.server.port()));
         command
     }
 
@@ -100,17 +101,20 @@ impl Variant {
         command
     }
 
-    /// The whole pipeline over some minutes, each program as its user: streams, a replay, every step, the audit, the
-    /// archive, tables and what a viewer sees. Returns what the reader reads.
+    /// Runs the whole pipeline over some minutes, each program as its user: streams, a replay, every step, the audit,
+    /// the archive, tables and a viewer. Returns the reader's output.
     pub fn run_pipeline(&self, count: u32) -> String {
         succeed(self.program("topology", "admin").arg("apply"));
         let service = |name: &str| Running::start(self.program(name, name).arg("run"));
         let _services = [service("stream-processor"), service("aggregator")];
-        let file = minutes(self.world.dir.path(), count);
+        let file = minutes(self.pipeline.dir.path(), count);
         let mut replay = self.program("producer", "producer");
         replay.args(["run", "--source", "recording", "--file"]).arg(file);
         let said = succeed(replay.args(["--coin", "bitcoin", "--quote", "usdt", "--grain", "1m"]));
-        assert!(said.contains("downstream: ") && !said.contains("not checked"), "the producer may look: {said}");
+        assert!(
+            said.contains("downstream: ") && !said.contains("not checked"),
+            "the producer may read positions: {said}"
+        );
         succeed(self.program("topology", "admin").arg("wait"));
         succeed(self.program("aggregator", "aggregator").arg("audit"));
         let archive = self.path("archive");
@@ -122,7 +126,7 @@ impl Variant {
         succeed(self.program("aggregator", "reader").args(table))
     }
 
-    /// A viewer is shown the last known price at once.
+    /// A viewer gets the last known price at once.
     fn see_last_price(&self) {
         let mut watch = self.program("reporter", "viewer");
         watch.args(["watch", "live.price.bitcoin.usdt"]).stdout(Stdio::piped());
@@ -142,7 +146,7 @@ impl Variant {
     }
 }
 
-/// Has `topology credentials` make credentials in a folder.
+/// Makes credentials in a folder with `topology credentials`.
 pub fn make_credentials(folder: &Path, flags: &[&str]) {
     std::fs::create_dir_all(folder).unwrap();
     succeed(program("topology", folder).arg("credentials").arg("--out").arg(folder).args(flags));
@@ -152,7 +156,7 @@ fn shipped(name: &str) -> PathBuf {
     checkout().join("deploy/nats").join(name)
 }
 
-/// A copy of the configuration, since credentials are made beside it.
+/// A copy of the configuration, since credentials are written beside it.
 fn copy_of_shipped(dir: &Path) -> PathBuf {
     let nats = dir.join("deploy/nats");
     std::fs::create_dir_all(&nats).unwrap();
@@ -163,7 +167,7 @@ fn copy_of_shipped(dir: &Path) -> PathBuf {
     nats.join("credentials.conf")
 }
 
-/// Runs the openssl commands in the head of a configuration file, as its reader would copy them.
+/// Runs the openssl commands in the head of a configuration file, like a user who copies them.
 pub fn run_openssl(name: &str, dir: &Path) {
     let text = std::fs::read_to_string(shipped(name)).unwrap();
     let comments = text.lines().map_while(|line| line.strip_prefix('#'));

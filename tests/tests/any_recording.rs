@@ -1,12 +1,12 @@
-//! Random valid recordings go through the whole pipeline, and every table is compared with a plain computation that was written
-//! from the rules alone: bars and points, what a window holds, coverage as a union, conflicts, partial volumes.
+//! Random valid recordings through the whole pipeline; every table must equal a plain computation written from the
+//! rules alone: bars and points, membership of windows, coverage as a union, conflicts, partial volumes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use pipeline_tests::oracle::{close_enough, covered_ms};
 use pipeline_tests::programs::succeed;
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
@@ -15,21 +15,22 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
-/// 2020-01-01T00:00:00Z, a multiple of every length.
+/// 2020-01-01T00:00:00Z, a multiple of every window length.
 const BEGINNING: i64 = 1_577_836_800_000;
-/// A lone row further than this from all others is refused as mistyped, unless `--max-step` says otherwise.
+/// A single row further than this from all others is refused as a typing error, unless `--max-step` allows it.
 const STEP_MAX: i64 = 30 * DAY;
-/// Recordings of one run.
+/// Recordings per run.
 const RECORDINGS: usize = 48;
 
-/// What the rows of a file are.
+/// Kind of the rows of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
     /// Candles of this length in milliseconds.
     Bars(i64),
-    /// Prices, mostly so many milliseconds apart.
+    /// Prices, mostly this many milliseconds apart.
     Prices(i64),
-    /// Trades at multiples of so many milliseconds, many of one instant, numbered by multiples of the second number.
+    /// Trades at multiples of this many milliseconds, often several at one instant, with ids that are multiples of the
+    /// second number.
     Trades(i64, u64),
 }
 
@@ -40,7 +41,7 @@ enum Order {
     Shuffled,
 }
 
-/// An observation, as a row says it.
+/// An observation, as its row gives it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Row {
     ms: i64,
@@ -57,24 +58,24 @@ struct Row {
 struct Recording {
     shape: Shape,
     order: Order,
-    /// As they stand in the file.
+    /// In file order.
     rows: Vec<Row>,
     is_windows_text: bool,
     times: Times,
 }
 
-/// How its milliseconds are written.
+/// Notation of the timestamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Times {
     Whole,
-    /// As programs write them that know only floats.
+    /// As written by programs that only know floats.
     Float,
     Quoted,
-    /// With all digits, and an exponent.
+    /// All digits with an exponent.
     Exponent,
 }
 
-/// How often a row has a volume.
+/// Percentage of rows with a volume.
 fn volumes() -> impl Strategy<Value = u32> {
     prop_oneof![Just(0_u32), Just(100), 5_u32..95]
 }
@@ -87,7 +88,8 @@ fn shape() -> impl Strategy<Value = Shape> {
     ]
 }
 
-/// One step of a walk: how many places on, the moves of four prices, the chance that decides about volume and copies.
+/// One step of a random walk: number of places forward, moves of four prices, and the chance that decides volumes and
+/// copies.
 type Step = (i64, [f64; 4], u32, u32);
 
 fn recording() -> impl Strategy<Value = Recording> {
@@ -117,7 +119,7 @@ fn walk(shape: Shape, steps: &[Step], start: i64, level: f64, volumes: u32) -> V
         let apart = match shape {
             Shape::Bars(grain) => places.min(STEP_MAX / grain) * grain,
             Shape::Prices(usual) => places * usual,
-            // Most trades share their instant with the one before.
+            // Most trades share the instant of the previous one.
             Shape::Trades(apart, _) => {
                 if chance < 60 {
                     0
@@ -130,7 +132,7 @@ fn walk(shape: Shape, steps: &[Step], start: i64, level: f64, volumes: u32) -> V
         price *= 1.0 + moves[0] / 100.0;
         let of = |change: f64| price * (1.0 + change / 50.0);
         let (open, close) = (of(moves[1]), of(moves[2]));
-        // Now and then open or close lie outside the range of a row.
+        // Sometimes open or close lie outside [low, high].
         let slack = if chance % 7 == 0 { -0.005 } else { 0.01 };
         let (high, low) = (open.max(close) * (1.0 + slack), open.min(close) * (1.0 - slack));
         let volume = (copies.wrapping_mul(37) % 100 < volumes).then(|| (moves[3].abs() * 1e6).round() / 1e3);
@@ -152,7 +154,7 @@ fn walk(shape: Shape, steps: &[Step], start: i64, level: f64, volumes: u32) -> V
     rows
 }
 
-/// A row that says another price than the one of its time before it.
+/// A row with the time of another and a different price.
 fn corrected(row: Row, shape: Shape) -> Row {
     let close = row.close * 1.001;
     match shape {
@@ -161,7 +163,7 @@ fn corrected(row: Row, shape: Shape) -> Row {
     }
 }
 
-/// Any order will do that is not that of time.
+/// Shuffles the rows; any order other than by time will do.
 fn shuffle(rows: &mut [Row], seed: u64) {
     let mut state = seed | 1;
     for idx in (1..rows.len()).rev() {
@@ -205,7 +207,8 @@ impl Recording {
         text
     }
 
-    /// What counts of it, by time: of rows of one time the later one, with a range that holds its open and close.
+    /// The observations that count, by time: of rows of one time the later one, with a range widened to its open and
+    /// close.
     fn observations(&self) -> Vec<Row> {
         let mut counting: BTreeMap<(i64, u64), Row> = BTreeMap::new();
         for row in &self.rows {
@@ -222,7 +225,7 @@ impl Recording {
         }
     }
 
-    /// What its source certifies: the time between two prices, unless that is a gap.
+    /// The certified spans: between two prices, unless that is a gap.
     fn certified(&self, rows: &[Row]) -> Vec<(i64, i64)> {
         let longest = match self.shape {
             Shape::Bars(_) => return Vec::new(),
@@ -316,7 +319,7 @@ fn check_candles(csv: &str, coin: &str, recording: &Recording, (size, hop): (i64
     }
 }
 
-/// The hour of the day counts points, and bars that lie within an hour. Its row comes with the candles of that hour.
+/// The hour of the day counts points, and bars within one hour. Its rows appear with the candles of that hour.
 fn check_hours(csv: &str, coin: &str, recording: &Recording) {
     let mut expected: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
     for row in recording.observations() {
@@ -336,7 +339,7 @@ fn check_hours(csv: &str, coin: &str, recording: &Recording) {
     }
 }
 
-/// Other recordings in each run; a failure names the seed, which repeats them as `TEST_SEED`.
+/// New random recordings in each run. A failure prints the seed, which repeats them as `TEST_SEED`.
 fn recordings() -> (u64, Vec<Recording>) {
     let seed = std::env::var("TEST_SEED").ok().map(|seed| seed.parse().unwrap());
     let seed: u64 = seed.unwrap_or_else(|| u64::from(std::process::id()) ^ now_ms());
@@ -356,18 +359,18 @@ fn now_ms() -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn any_recording_gives_the_tables_of_a_plain_computation() {
     let (seed, recordings) = recordings();
-    let world = World::new().await;
-    let _services = [world.start("stream-processor"), world.start("aggregator")];
-    let mut replay = world.program("producer");
+    let pipeline = TestPipeline::new().await;
+    let _services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
+    let mut replay = pipeline.program("producer");
     replay.args(["run", "--source", "recording"]);
     for (number, recording) in recordings.iter().enumerate() {
-        let file = world.dir.path().join(format!("{number}.csv"));
+        let file = pipeline.dir.path().join(format!("{number}.csv"));
         std::fs::write(&file, recording.text()).unwrap();
         replay.arg("--file").arg(format!("c{number}/usd={}", file.display()));
     }
     succeed(&mut replay);
-    world.wait();
-    let tables = world.tables();
+    pipeline.wait();
+    let tables = pipeline.tables();
     for (number, recording) in recordings.iter().enumerate() {
         let coin = format!("c{number}");
         let check = || {
@@ -384,5 +387,5 @@ async fn any_recording_gives_the_tables_of_a_plain_computation() {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
         assert!(outcome.is_ok(), "TEST_SEED={seed}, recording {number}: {:?} {:?}", recording.shape, recording.order);
     }
-    succeed(world.program("aggregator").arg("audit"));
+    succeed(pipeline.program("aggregator").arg("audit"));
 }

@@ -1,4 +1,4 @@
-//! The archive: whole whenever its writer dies, the same in a folder and in a bucket.
+//! The archive: consistent whenever its writer dies, and equal in a folder and in a bucket.
 
 use std::io::{BufReader, Lines};
 use std::path::Path;
@@ -10,8 +10,8 @@ use market::{EventTime, Instrument, Recipe, Span, Tick};
 use pipeline_tests::faulty::{Faulty, LeaveHalf};
 use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
 use pipeline_tests::s3::{BUCKET, S3, WRITER};
+use pipeline_tests::test_pipeline::TestPipeline;
 use pipeline_tests::ticks::minutes;
-use pipeline_tests::world::World;
 use store::archive::catalog::SeqRange;
 use store::archive::storage::{BucketStorage, FolderStorage, Storage, StorageError};
 use store::archive::{Archive, ArchiveError, ArchiveWriter, Through};
@@ -21,9 +21,9 @@ use store::paths::{latest_key, ticks_file};
 use store::ticks::TickRows;
 use tokio::runtime::Handle;
 
-/// Files that are written in the crash tests: enough for two joins, the second of a joined file.
+/// Files written in the crash tests: enough for two merges, the second of an already merged file.
 const FILES: u64 = 4;
-/// Places where their writer may die.
+/// Minimum number of steps at which the writer can die.
 const STEPS_MIN: usize = 25;
 
 fn bitcoin() -> Instrument {
@@ -47,8 +47,8 @@ fn tick(event: i64) -> Tick {
     }
 }
 
-/// Goes on with an archive up to [`FILES`] files of one row each, joining them on the way; counts those that are surely
-/// there.
+/// Continues an archive up to [`FILES`] files of one row each, merging them on the way; counts the rows confirmed as
+/// written.
 fn write(archive: &Archive, sure: &mut u64) -> Result<(), ArchiveError> {
     let mut writer = ArchiveWriter::open(archive, "MARKET")?;
     for seq in writer.last_seq().unwrap_or_default() + 1..=FILES {
@@ -65,8 +65,8 @@ fn events(archive: &Archive) -> Vec<i64> {
     archive.series(&bitcoin(), Through::ALL).unwrap().ticks.iter().map(|tick| tick.event.ms()).collect()
 }
 
-/// Has a writer die at every step, each time in a new place, and looks what there is then and after it was started again.
-/// Returns how many steps there are.
+/// Lets a writer die at every step, each time in new storage, and checks the rows then and after a restart. Returns the
+/// number of steps.
 fn die_at_every_step<P: Storage + Clone + 'static>(
     mut new_place: impl FnMut(usize) -> P,
     leave_half: impl Fn(&P) -> LeaveHalf,
@@ -79,11 +79,11 @@ fn die_at_every_step<P: Storage + Clone + 'static>(
         let written = write(&Archive::at(Faulty::new(place.clone(), steps, leave_half(&place))), &mut sure);
         let there = events(&archive);
         assert_eq!(there, (1..=there.len() as i64).collect::<Vec<_>>(), "killed after {steps} steps");
-        assert!((sure..=sure + 1).contains(&(there.len() as u64)), "killed after {steps} steps: {sure} are sure");
+        assert!((sure..=sure + 1).contains(&(there.len() as u64)), "killed after {steps} steps: {sure} are confirmed");
         if written.is_ok() {
             return steps;
         }
-        // A test beside this one that starts a program holds a copy of every lock for a moment.
+        // A concurrent test that starts a program holds a copy of every lock for a moment.
         eventually("the lock is free", || match write(&archive, &mut sure) {
             Err(ArchiveError::Storage(StorageError::Locked(_))) => false,
             written => {
@@ -141,7 +141,7 @@ async fn a_writer_may_die_at_every_step_in_a_bucket() {
     );
     assert!(steps >= STEPS_MIN, "{steps} steps");
 
-    // Nothing but the second writer's care stands between two writers of a bucket.
+    // A bucket has no lock: only the second writer's own check keeps two writers apart.
     let archive = Archive::at(BucketStorage::new(bucket.clone(), "two/", runtime));
     let batch = |seq| {
         let mut rows = TickRows::default();
@@ -156,7 +156,7 @@ async fn a_writer_may_die_at_every_step_in_a_bucket() {
     let error = two.append(range(1, 9), &batch(2)).unwrap_err();
     assert!(matches!(error, ArchiveError::Overtaken { theirs: 4, ours: 0, .. }), "{error}");
     assert_eq!(events(&archive), [2]);
-    // Should both write at one instant nevertheless, nobody takes the sum of them for the truth.
+    // If both write at one instant nevertheless, the sum of both must be refused.
     let key = |first, last| format!("two/{}", ticks_file(first, last, Digest::of(&b"PAR1"[..]).unwrap()));
     bucket.put(&key(3, 9), b"PAR1").await.unwrap();
     let error = archive.series(&bitcoin(), Through::ALL).unwrap_err().to_string();
@@ -168,10 +168,10 @@ async fn a_writer_may_die_at_every_step_in_a_bucket() {
     assert!(error.contains("hole") && error.contains("put the missing file back"), "{error}");
 }
 
-/// The start of what is learned from.
+/// Event time of the first row.
 const BEGIN_MS: i64 = 1_583_020_800_000;
 
-/// Flips are at both ends and evenly between them: in data, in the footer, in the magic numbers.
+/// Flips at both ends and evenly spaced between them: in data, footer and magic numbers.
 #[test]
 fn a_training_refuses_a_file_with_one_flipped_bit() {
     let dir = tempfile::tempdir().unwrap();
@@ -213,15 +213,15 @@ fn a_training_refuses_a_file_with_one_flipped_bit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_takes_the_archive_and_gives_it_back() {
-    let (world, mut s3) = (World::new().await, S3::start().await);
+    let (pipeline, mut s3) = (TestPipeline::new().await, S3::start().await);
     let trainer = |arguments: &[&str]| {
-        let mut command = world.program("trainer");
+        let mut command = pipeline.program("trainer");
         command.args(arguments).envs(s3.variables(WRITER));
         command
     };
-    let _processor = world.start("stream-processor");
-    succeed(&mut world.replay(&minutes(world.dir.path(), 600), "1m"));
-    world.wait_for_market();
+    let _processor = pipeline.start("stream-processor");
+    succeed(&mut pipeline.replay(&minutes(pipeline.dir.path(), 600), "1m"));
+    pipeline.wait_for_market();
 
     let archive = ["archive", "--archive", "s3://prices/archive"];
     let (code, error) = fail(trainer(&archive).env("AWS_ACCESS_KEY_ID", ""));
@@ -236,14 +236,14 @@ async fn a_bucket_takes_the_archive_and_gives_it_back() {
     let told = succeed(&mut trainer(&archive));
     assert!(told.contains("no new ticks"), "{told}");
     succeed(&mut trainer(&["archive", "--archive", "folder"]));
-    let in_folder = Archive::new(world.dir.path().join("folder")).series(&bitcoin(), Through::ALL).unwrap();
+    let in_folder = Archive::new(pipeline.dir.path().join("folder")).series(&bitcoin(), Through::ALL).unwrap();
     let (bucket, runtime) = (s3.bucket(), Handle::current());
     let in_bucket = |prefix| Archive::at(BucketStorage::new(bucket.clone(), prefix, runtime.clone()));
     assert_eq!(in_folder.ticks.len(), 600);
     assert_eq!(in_bucket("archive/").series(&bitcoin(), Through::ALL).unwrap(), in_folder);
     let train = ["train", "--offline", "--interval", "1m", "--folds", "1", "--rounds", "5"];
     succeed(trainer(&train).args(["--archive", "s3://prices/archive"]));
-    // What the bucket gives back must be what was put there.
+    // The bucket must return exactly what was put.
     let ticks = bucket.list("archive/ticks-").await.unwrap().remove(0).key;
     let whole = bucket.get(&ticks).await.unwrap().unwrap();
     let mut flipped = whole.to_vec();
@@ -253,7 +253,7 @@ async fn a_bucket_takes_the_archive_and_gives_it_back() {
     assert!(code == 2 && error.contains(&ticks["archive/".len()..]) && error.contains("is damaged"), "{code} {error}");
     bucket.put(&ticks, &whole).await.unwrap();
 
-    // A service says that it waits for the bucket, and then goes on: it archives, trains and uploads.
+    // A service logs that it waits for the bucket, and then continues: it archives, trains and uploads.
     let learn = ["--interval", "1m", "--folds", "1", "--rounds", "5", "--every", "1h"];
     let mut service = trainer(&["run", "--archive", "s3://prices/live", "--archive-every", "1s"]);
     service.args(learn).env("S3_BUCKET_NAME", BUCKET);
@@ -273,8 +273,8 @@ async fn a_bucket_takes_the_archive_and_gives_it_back() {
     assert_eq!(service.wait(), Some(0));
 }
 
-/// Waits for a warning that says so.
+/// Waits for a warning with this text.
 fn warned(log: &mut Lines<BufReader<ChildStderr>>, what: &str) {
     let warns = |line: &String| line.contains("WARN") && line.contains(what);
-    assert!(log.by_ref().map_while(Result::ok).any(|line| warns(&line)), "nobody warned that {what}");
+    assert!(log.by_ref().map_while(Result::ok).any(|line| warns(&line)), "no warning that {what}");
 }

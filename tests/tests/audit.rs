@@ -1,10 +1,10 @@
-//! `aggregator audit`: nothing to find in a sound pipeline, also while it runs; everything that is planted, found.
+//! `aggregator audit`: no findings in a sound pipeline, even while it runs; and every planted fault found.
 
 use std::fs;
 use std::path::Path;
 
 use aggregator::Aggregation;
-use audit::{self, Bounds, Contained, Ledger, Left, Report};
+use audit::{self, AuditReport, ConsumedMarket, EventTimeBounds, InstrumentAudit, Retained};
 use bus::publish::{FeedMessage, publish, publish_all};
 use bus::reader::{Delivery, Selection, read_to_end};
 use bus::subject::SubjectParts;
@@ -15,8 +15,8 @@ use market::{Instrument, Window};
 use pipeline_tests::disk::SmallDisk;
 use pipeline_tests::harness::{self, KINDS, Message, Record, Store, feed};
 use pipeline_tests::programs::{Running, eventually, fail, succeed};
+use pipeline_tests::test_pipeline::{TestPipeline, sample};
 use pipeline_tests::ticks;
-use pipeline_tests::world::{World, sample};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use stream_processor::Processing;
@@ -28,16 +28,16 @@ const MONTH: &str = "btcusdt_1m_2020-03.csv.gz";
 const START: i64 = 1_583_020_800_000;
 
 /// Exit code and report of an audit.
-fn audit(world: &World) -> (i32, Value) {
-    let output = world.program("aggregator").args(["audit", "--format", "json"]).output().unwrap();
+fn audit(pipeline: &TestPipeline) -> (i32, Value) {
+    let output = pipeline.program("aggregator").args(["audit", "--format", "json"]).output().unwrap();
     let report = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
     (output.status.code().unwrap(), report)
 }
 
-/// The report of an audit that finds nothing.
-fn clean(world: &World) -> Value {
-    let (code, report) = audit(world);
+/// The report of an audit without findings.
+fn clean(pipeline: &TestPipeline) -> Value {
+    let (code, report) = audit(pipeline);
     assert_eq!((code, &report["differences"]), (0, &json!([])), "{report}");
     assert_eq!(report["windows"], report["equal"], "{report}");
     report
@@ -57,30 +57,30 @@ async fn purge(admin: &Connection, stream: Stream, body: Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sound_pipeline_has_nothing_to_find_and_what_is_gone_is_not_checked() {
-    let world = World::new().await;
-    let _services = [world.start("stream-processor"), world.start("aggregator")];
-    succeed(&mut world.replay(&sample(MONTH), "1m"));
-    world.wait();
-    let report = clean(&world);
+async fn a_sound_pipeline_passes_and_removed_rows_are_not_checked() {
+    let pipeline = TestPipeline::new().await;
+    let _services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
+    succeed(&mut pipeline.replay(&sample(MONTH), "1m"));
+    pipeline.wait();
+    let report = clean(&pipeline);
     assert_eq!(
         (&report["not_checkable"], &report["feed_first"], &report["feed_last"]),
         (&json!(0), &json!(1), &json!(92))
     );
     assert_eq!(kind(&report, "price")["equal"], 44_512);
-    // Minutes, and what is made of them: of 31 days, one gap of 128 minutes.
+    // Minutes and their windows, of 31 days with one gap of 128 minutes.
     let windows = [("candle-1m", 44_512), ("5m", 8_903), ("15m", 2_968), ("1h", 743), ("1d", 31), ("1h-30m", 1_486)];
     for (name, count) in windows.into_iter().chain([("hour-of-day", 24)]) {
         assert_eq!(kind(&report, name)["equal"], count, "{name}");
     }
-    let table = succeed(world.program("aggregator").arg("audit"));
+    let table = succeed(pipeline.program("aggregator").arg("audit"));
     assert!(table.contains("44512") && table.contains("FEED, sequence 1 to 92 of 92"), "{table}");
 
-    let admin = world.server.connect("admin").await;
+    let admin = pipeline.server.connect("admin").await;
     purge(&admin, Stream::Feed, json!({ "seq": 40 })).await;
-    let report = clean(&world);
+    let report = clean(&pipeline);
     assert_eq!(report["feed_first"], 40);
-    // 39 messages of at most 500 rows are gone, and the first 11 minutes and 5 seconds after them are uncertain.
+    // 39 messages of at most 500 rows are removed, and the first 11 minutes and 5 seconds after them are uncertain.
     let prices = kind(&report, "price");
     let (checked, lost) = (prices["checked"].as_u64().unwrap(), prices["not_checkable"].as_u64().unwrap());
     assert_eq!(checked + lost, 44_512, "{prices}");
@@ -95,31 +95,31 @@ async fn a_sound_pipeline_has_nothing_to_find_and_what_is_gone_is_not_checked() 
         let end = bus::topology::stream_info(&admin, stream.name()).await.unwrap().state.last_seq;
         purge(&admin, stream, json!({ "filter": bus::subject::all(stream), "seq": end * 3 / 4 })).await;
     }
-    let report = clean(&world);
+    let report = clean(&pipeline);
     let after = report["windows"].as_u64().unwrap();
     assert!(0 < after && after < before, "{after} of {before}: {report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_pipeline_gives_no_false_alarm() {
-    let world = World::new().await;
-    let mut services = vec![world.start("stream-processor")];
-    let mut producer = Running::start(world.replay(&sample(MONTH), "1m").args(["--speed", "600000x"]));
-    // The aggregator has not begun: MARKET is checked, STATS is not expected.
-    let report = clean(&world);
+    let pipeline = TestPipeline::new().await;
+    let mut services = vec![pipeline.start("stream-processor")];
+    let mut producer = Running::start(pipeline.replay(&sample(MONTH), "1m").args(["--speed", "600000x"]));
+    // The aggregator has not started: MARKET is checked, STATS is not expected.
+    let report = clean(&pipeline);
     assert_eq!(kind(&report, "1h")["checked"], 0);
-    services.push(world.start("aggregator"));
+    services.push(pipeline.start("aggregator"));
     let mut windows = Vec::new();
     while producer.is_running() {
-        windows.push(clean(&world)["windows"].as_u64().unwrap());
+        windows.push(clean(&pipeline)["windows"].as_u64().unwrap());
     }
     assert_eq!(producer.wait(), Some(0));
-    world.wait();
-    windows.push(clean(&world)["windows"].as_u64().unwrap());
+    pipeline.wait();
+    windows.push(clean(&pipeline)["windows"].as_u64().unwrap());
     assert!(windows.is_sorted() && windows.first() < windows.last(), "audited while it ran: {windows:?}");
 }
 
-/// Publishes a quote of bitcoin/usd, so long after [`START`]; `nth` tells apart those of one event time.
+/// Publishes a quote of bitcoin/usd, this long after [`START`]; `nth` distinguishes quotes of one event time.
 async fn tick(producer: &Connection, after_ms: i64, close: f64, nth: u32) {
     let instrument = Instrument::new("bitcoin", "usd").unwrap();
     let line = TickLine { volume: Some(0.1), ..harness::tick(&instrument, START + after_ms, close) };
@@ -128,9 +128,9 @@ async fn tick(producer: &Connection, after_ms: i64, close: f64, nth: u32) {
     publish(producer, &message).await.unwrap();
 }
 
-/// A pipeline with ticks of all sorts in it.
+/// A pipeline with every kind of tick.
 struct Case {
-    world: World,
+    pipeline: TestPipeline,
     producer: Connection,
     partition: u32,
     services: [Running; 2],
@@ -138,25 +138,25 @@ struct Case {
 
 impl Case {
     async fn new() -> Self {
-        let world = World::new().await;
-        let services = [world.start("stream-processor"), world.start("aggregator")];
-        let producer = world.server.connect("producer").await;
+        let pipeline = TestPipeline::new().await;
+        let services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
+        let producer = pipeline.server.connect("producer").await;
         let partition = bus::subject::partition("bitcoin", "usd", 16);
-        let case = Self { world, producer, partition, services };
+        let case = Self { pipeline, producer, partition, services };
         for minutes in [0..1, 1..90, 90..180] {
             for minute in minutes {
                 case.tick(minute * 60_000, minute as f64 + 100.1, 0).await;
             }
-            // What comes later goes into commits of its own.
-            case.world.wait();
+            // Later input goes into commits of its own.
+            case.pipeline.wait();
         }
-        // Late and applied, too late, a duplicate, refused.
+        // Late but applied, too late, a duplicate, refused.
         case.tick(175 * 60_000 + 1, 300.0, 1).await;
         case.tick(60_000 + 1, 300.0, 2).await;
         case.tick(60_000 + 2, 300.0, 2).await;
         case.tick(179 * 60_000, 300.0, 3).await;
         case.tick(180 * 60_000, -1.0, 4).await;
-        case.world.wait();
+        case.pipeline.wait();
         case
     }
 
@@ -166,7 +166,7 @@ impl Case {
 
     /// The stored messages of a kind: sequence and lines.
     async fn stored(&self, stream: Stream, kind: RecordKind) -> Vec<(u64, Vec<Value>)> {
-        let admin = self.world.server.connect("admin").await;
+        let admin = self.pipeline.server.connect("admin").await;
         let subject = self.subject(stream, kind);
         let mut messages = Vec::new();
         let selection = Selection { stream, filters: vec![subject], from: 1 };
@@ -184,32 +184,32 @@ impl Case {
     }
 
     async fn delete(&self, stream: Stream, seq: u64) {
-        let admin = self.world.server.connect("admin").await;
+        let admin = self.pipeline.server.connect("admin").await;
         admin.api::<Value>(&format!("STREAM.MSG.DELETE.{stream}"), &json!({ "seq": seq })).await.unwrap();
     }
 
-    /// Stores a row as only the step itself may.
+    /// Stores a row with the permission of the step.
     async fn plant(&self, user: &str, stream: Stream, kind: RecordKind, row: &Value) {
-        let connection = self.world.server.connect(user).await;
+        let connection = self.pipeline.server.connect(user).await;
         let jetstream = connection.jetstream();
         jetstream.publish(self.subject(stream, kind), row.to_string().into()).await.unwrap().await.unwrap();
     }
 
-    /// Lets both steps commit once more: what was stored behind their positions now stands before them.
+    /// Makes both steps commit once more, so that the planted rows lie before their positions.
     async fn go_on(&self, minute: i64) {
         self.tick(minute * 60_000, 200.0, 0).await;
-        self.world.wait();
+        self.pipeline.wait();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_was_tampered_with_is_found() {
+async fn every_tampered_row_is_found() {
     let case = Case::new().await;
-    let report = clean(&case.world);
+    let report = clean(&case.pipeline);
     let equal = |name: &str| kind(&report, name)["equal"].as_u64().unwrap();
     assert_eq!((equal("price"), equal("late"), equal("rejected")), (181, 2, 1), "{report}");
 
-    // A candle with another close, as its newest revision; one too many; a revision that is stored twice.
+    // A candle with another close as its newest revision; an extra candle; a revision stored twice.
     let hours = case.stored(Stream::Stats, RecordKind::Stats(Window::Hour)).await;
     let mut wrong = hours.iter().flat_map(|(_, lines)| lines).nth(1).unwrap().clone();
     (wrong["close"], wrong["revision"]) = (json!(1.5), json!(9));
@@ -220,10 +220,10 @@ async fn whatever_was_tampered_with_is_found() {
     let minutes = case.stored(Stream::Market, RecordKind::Candle).await;
     let fourth = minutes.iter().flat_map(|(_, lines)| lines).nth(3).unwrap();
     case.plant("stream-processor", Stream::Market, RecordKind::Candle, fourth).await;
-    // Behind the positions they are nobody's yet.
-    clean(&case.world);
+    // Rows after the positions are not judged yet.
+    clean(&case.pipeline);
     case.go_on(181).await;
-    let (code, report) = audit(&case.world);
+    let (code, report) = audit(&case.pipeline);
     assert_eq!((code, totals(&report)), (1, [1, 0, 2]), "{report}");
     let found: Vec<[&str; 4]> = report["differences"]
         .as_array()
@@ -239,17 +239,17 @@ async fn whatever_was_tampered_with_is_found() {
     assert_eq!(found, expected);
     let hour = &report["differences"][2];
     assert_eq!((&hour["found"]["close"], &hour["expected"]["revision"]), (&json!(1.5), &json!(1)), "{hour}");
-    let output = case.world.program("aggregator").arg("audit").output().unwrap();
+    let output = case.pipeline.program("aggregator").arg("audit").output().unwrap();
     let (table, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(table.contains("2020-03-01T01:00:00Z: close is 1.5 instead of 219.1, "), "{table}");
     assert_eq!(error.trim(), "error: not as FEED says: 1 different, 0 missing, 2 extra");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_gone_is_missed() {
+async fn every_removed_row_is_reported_missing() {
     let case = Case::new().await;
     let mut gone = Vec::new();
-    // Not the first message of all: what is gone from there may have been trimmed away.
+    // Not the first message of all: it could also have been trimmed.
     for (kind, nth) in [(RecordKind::Price, 1), (RecordKind::Late, 0), (RecordKind::Candle, 0)] {
         let (seq, lines) = case.stored(Stream::Market, kind).await.swap_remove(nth);
         case.delete(Stream::Market, seq).await;
@@ -257,10 +257,10 @@ async fn whatever_is_gone_is_missed() {
     }
     let days = case.stored(Stream::Stats, RecordKind::HourOfDay).await;
     case.delete(Stream::Stats, days.last().unwrap().0).await;
-    let (code, report) = audit(&case.world);
+    let (code, report) = audit(&case.pipeline);
     let missing = |name: &str| kind(&report, name)["missing"].as_u64().unwrap();
     assert_eq!(["price", "late", "candle-1m"].map(missing).to_vec(), gone, "{report}");
-    // Of a row that is stored anew the one before is left, which is no longer right.
+    // When the newest version of a row is removed, the version before is found, which is wrong by now.
     let hours = kind(&report, "hour-of-day");
     assert!(hours["missing"].as_u64().unwrap() + hours["different"].as_u64().unwrap() > 0, "{hours}");
     let [different, missing, extra] = totals(&report);
@@ -271,9 +271,9 @@ async fn whatever_is_gone_is_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_lost_and_accepted_is_not_checked() {
+async fn accepted_losses_are_not_checked() {
     let mut case = Case::new().await;
-    let admin = case.world.server.connect("admin").await;
+    let admin = case.pipeline.server.connect("admin").await;
     let [processor, aggregator] = &mut case.services;
     let lose = async |service: &mut Running, name: &str, stream: Stream, minutes: std::ops::Range<i64>| {
         service.terminate();
@@ -282,26 +282,26 @@ async fn what_was_lost_and_accepted_is_not_checked() {
             tick(&case.producer, minute * 60_000, 150.0, 0).await;
         }
         if stream == Stream::Market {
-            case.world.wait_for_market();
+            case.pipeline.wait_for_market();
         }
         let end = bus::topology::stream_info(&admin, stream.name()).await.unwrap().state.last_seq;
         purge(&admin, stream, json!({ "filter": bus::subject::all(stream), "seq": end - 3 })).await;
-        *service = Running::start(case.world.program(name).args(["run", "--accept-loss"]));
-        case.world.wait();
+        *service = Running::start(case.pipeline.program(name).args(["run", "--accept-loss"]));
+        case.pipeline.wait();
     };
     lose(processor, "stream-processor", Stream::Feed, 200..260).await;
-    let report = clean(&case.world);
+    let report = clean(&case.pipeline);
     assert_eq!(
         (kind(&report, "gap")["checked"].as_u64(), report["not_checkable"].as_u64() > Some(180)),
         (Some(0), true)
     );
     lose(aggregator, "aggregator", Stream::Market, 260..320).await;
-    clean(&case.world);
+    clean(&case.pipeline);
     for minute in 320..500 {
         tick(&case.producer, minute * 60_000, 150.0, 0).await;
     }
-    case.world.wait();
-    let report = clean(&case.world);
+    case.pipeline.wait();
+    let report = clean(&case.pipeline);
     let hours = ["checked", "not_checkable"].map(|count| kind(&report, "1h")[count].as_u64().unwrap());
     assert!(hours[0] > 1 && hours[1] > 1, "{report}");
 }
@@ -309,23 +309,23 @@ async fn what_was_lost_and_accepted_is_not_checked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_other_than_those_of_the_steps_are_refused() {
     let case = Case::new().await;
-    let (code, error) = fail(case.world.program("aggregator").args(["audit", "--lateness", "11m"]));
+    let (code, error) = fail(case.pipeline.program("aggregator").args(["audit", "--lateness", "11m"]));
     let expected = "was computed with \"disorder=5000 lateness=600000";
     assert!(code == 3 && error.contains(expected), "{code} {error}");
 }
 
-/// The server prepares each reading of one instrument's messages, which takes it longer than handing over thousands of them.
+/// Opening a consumer for one instrument costs the server more than delivering thousands of messages.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_audit_asks_no_more_of_the_server_for_more_instruments() {
-    let world = World::new().await;
-    let _services = [world.start("stream-processor"), world.start("aggregator")];
-    let (producer, admin) = tokio::join!(world.server.connect("producer"), world.server.connect("admin"));
+    let pipeline = TestPipeline::new().await;
+    let _services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
+    let (producer, admin) = tokio::join!(pipeline.server.connect("producer"), pipeline.server.connect("admin"));
     let asked = async || {
         let info: Value = admin.api("INFO", &json!({})).await.unwrap();
         info["api"]["total"].as_u64().unwrap()
     };
     let partitions = ticks::instruments(16);
-    // More than have a bucket each.
+    // More instruments than buckets.
     let many: Vec<_> = (0..1_100).map(|number| Instrument::new(&format!("many-{number}"), "usd").unwrap()).collect();
     let mut questions = Vec::new();
     for instruments in [partitions, many] {
@@ -335,27 +335,27 @@ async fn an_audit_asks_no_more_of_the_server_for_more_instruments() {
                 publish_all(&producer, messages).await.unwrap();
             }
         }
-        world.wait();
+        pipeline.wait();
         let before = asked().await;
-        clean(&world);
+        clean(&pipeline);
         questions.push(asked().await - before);
     }
-    // Steps and leases ask too, and say no more for more instruments.
+    // Steps and leases send requests too, but no more for more instruments.
     assert!(questions[1] < questions[0] + 100, "{questions:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_audit_reads_lies_where_tmpdir_says_and_is_never_left_there() {
-    let world = World::new().await;
-    let _processor = world.start("stream-processor");
-    succeed(&mut world.replay(&sample(MONTH), "1m"));
-    world.wait_for_market();
+async fn an_audit_keeps_its_file_in_tmpdir_and_leaves_none() {
+    let pipeline = TestPipeline::new().await;
+    let _processor = pipeline.start("stream-processor");
+    succeed(&mut pipeline.replay(&sample(MONTH), "1m"));
+    pipeline.wait_for_market();
     let audit = |folder: &Path| {
-        let mut command = world.program("aggregator");
+        let mut command = pipeline.program("aggregator");
         command.arg("audit").env("TMPDIR", folder);
         command
     };
-    let folder = world.dir.path().join("aside");
+    let folder = pipeline.dir.path().join("aside");
     let (code, error) = fail(&mut audit(&folder));
     assert!(code == 2 && error.contains("aside (No such file or directory") && error.contains("set TMPDIR"), "{error}");
     let disk = SmallDisk::new(64 << 10);
@@ -370,23 +370,23 @@ async fn what_an_audit_reads_lies_where_tmpdir_says_and_is_never_left_there() {
         files.into_iter().any(|file| is_in_folder(&file.path())) || !running.is_running()
     });
     running.kill();
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "what a killed audit has read is gone");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "the file of a killed audit is removed");
     succeed(&mut audit(&folder));
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
 }
 
-/// The audit's report of what the steps stored of `feed`, when STATS was made of MARKET up to message `stats_read`, and
-/// FEED begins with message `feed_first`.
+/// The audit's report on the stored output of `feed`, where STATS contains MARKET up to message `stats_read`, and FEED
+/// starts at message `feed_first`.
 fn report_of(
     feed: &[Message],
     [market, stats]: &[Store; 2],
     instrument: &Instrument,
     stats_read: usize,
     feed_first: u64,
-) -> Report {
+) -> AuditReport {
     let (coin, quote) = (instrument.coin(), instrument.quote());
-    let contained = Contained { to: stats_read as u64, lost_to: 0 };
-    let mut ledger = Ledger::new(coin, quote, contained);
+    let consumed = ConsumedMarket { to: stats_read as u64, lost_to: 0 };
+    let mut audit = InstrumentAudit::new(coin, quote, consumed);
     let deliveries = |log: &[Message]| -> Vec<(RecordKind, Delivery)> {
         let delivery = |(idx, message): (usize, &Message)| {
             let subject = SubjectParts::parse(&message.subject).unwrap();
@@ -406,18 +406,19 @@ fn report_of(
     let logs = [(Stream::Feed, feed), (Stream::Market, &market.output), (Stream::Stats, &stats.output)];
     for (stream, log) in logs {
         for (kind, delivery) in deliveries(log) {
-            ledger.add(&audit::Message::new(stream, kind, &delivery, true));
+            audit.add(&audit::AuditedMessage::new(stream, kind, &delivery, true));
         }
     }
-    let left = Left { feed_first, is_market_trimmed: false, is_stats_trimmed: false };
-    ledger.check(left, Bounds { disorder_ms: 5_000, lateness_ms: 600_000 })
+    let retained = Retained { feed_first, is_market_trimmed: false, is_stats_trimmed: false };
+    audit.check(retained, EventTimeBounds { disorder_ms: 5_000, lateness_ms: 600_000 })
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// Whatever comes, however it is packed, committed, crashed and handed over, and wherever STATS stands: two
-    /// implementations that share no code agree on every bit. And whatever FEED has lost, nothing false is said of the rest.
+    /// Two implementations that share no code agree on every bit, for any input, packing, commits, crashes and
+    /// takeovers, and any progress of STATS. If a part of FEED is lost, the audit reports nothing false on the
+    /// rest.
     #[test]
     fn the_steps_and_the_audit_agree(
         records in records(),
@@ -443,8 +444,8 @@ proptest! {
     }
 }
 
-/// What the audit says of these records, packed by 500.
-fn audited(records: &[Record], instrument: &Instrument) -> Report {
+/// The audit's report on these records, packed by 500.
+fn audited(records: &[Record], instrument: &Instrument) -> AuditReport {
     let feed = feed(records, |idx| idx % 500 == 0);
     let market = harness::run(Processing::new(EventTimePolicy::default()), &feed, &[]);
     let stats = harness::run(Aggregation::new(EventTimePolicy::default()), &market.output, &[]);
@@ -452,7 +453,7 @@ fn audited(records: &[Record], instrument: &Instrument) -> Report {
     report_of(&feed, &[market, stats], instrument, read, 1)
 }
 
-fn equal(report: &Report, kind: RecordKind) -> u64 {
+fn equal(report: &AuditReport, kind: RecordKind) -> u64 {
     report.kinds.iter().find(|found| found.kind == kind).map_or(0, |found| found.counts.equal)
 }
 
@@ -486,7 +487,7 @@ fn more_sparse_ids_of_a_second_than_are_known_are_judged_alike() {
     let report = audited(&records, &instrument);
     assert!(report.is_clean(), "{report:#?}");
     assert_eq!([RecordKind::Price, RecordKind::Late].map(|kind| equal(&report, kind)), [3 * TRADES, 0]);
-    // Each second comes twice, then once more in reverse and with the ids between; the last id of all is far above.
+    // Each second is sent twice, then once more in reverse with the ids between; the last id is far above.
     let disordered = |at: i64| {
         let again = (0..2 * TRADES).rev().map(move |id| trade(at, id));
         second(at).chain(second(at)).chain([trade(at, u64::MAX)]).chain(again)

@@ -1,4 +1,5 @@
-//! Backup and restore of the streams: while the pipeline runs, beside running services, interrupted, damaged, into a cluster.
+//! Backup and restore of the streams: while the pipeline runs, beside running services, interrupted, damaged, into a
+//! cluster.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -14,23 +15,24 @@ use futures::{FutureExt, StreamExt};
 use market::Instrument;
 use pipeline_tests::cluster::Cluster;
 use pipeline_tests::disk::SmallDisk;
+use pipeline_tests::host::Host;
 use pipeline_tests::programs::{Running, eventually, fail, program, started_by, succeed};
-use pipeline_tests::proxy::{Fate, Frame, Proxy};
-use pipeline_tests::server::{Host, Server};
+use pipeline_tests::proxy::{Treatment, Frame, Proxy};
+use pipeline_tests::server::Server;
+use pipeline_tests::test_pipeline::{TestPipeline, sample};
 use pipeline_tests::ticks::{publish_tick_of, tick_line};
-use pipeline_tests::world::{World, sample};
 use serde_json::{Value, json};
 
 use crate::kills::{MIDDLE, SAMPLE, TICKS, undisturbed};
 
-/// A month in about 45 seconds: it is not over before it is ended.
+/// A month in about 45 seconds, so that it is not over before it is stopped.
 const SPEED: &str = "60000x";
 /// Rows of the excerpt.
 const ROWS: usize = 2_000;
 
 /// The first rows of the sample.
-fn excerpt<S: Host>(world: &World<S>, rows: usize) -> PathBuf {
-    let path = world.dir.path().join(format!("excerpt-{rows}.csv"));
+fn excerpt<S: Host>(pipeline: &TestPipeline<S>, rows: usize) -> PathBuf {
+    let path = pipeline.dir.path().join(format!("excerpt-{rows}.csv"));
     let lines = BufReader::new(GzDecoder::new(File::open(sample(SAMPLE)).unwrap())).lines();
     let lines: Vec<String> = lines.take(rows + 1).map(Result::unwrap).collect();
     fs::write(&path, lines.join("\n")).unwrap();
@@ -38,24 +40,24 @@ fn excerpt<S: Host>(world: &World<S>, rows: usize) -> PathBuf {
 }
 
 /// A server without streams.
-fn empty() -> World {
-    World::at(Server::start())
+fn empty() -> TestPipeline {
+    TestPipeline::at(Server::start())
 }
 
-fn backup<S: Host>(world: &World<S>, folder: &Path) -> String {
-    succeed(world.program("topology").arg("backup").arg(folder))
+fn backup<S: Host>(pipeline: &TestPipeline<S>, folder: &Path) -> String {
+    succeed(pipeline.program("topology").arg("backup").arg(folder))
 }
 
-fn restore<S: Host>(world: &World<S>, folder: &Path) -> String {
-    succeed(world.program("topology").arg("restore").arg(folder))
+fn restore<S: Host>(pipeline: &TestPipeline<S>, folder: &Path) -> String {
+    succeed(pipeline.program("topology").arg("restore").arg(folder))
 }
 
-fn audit<S: Host>(world: &World<S>) {
-    succeed(world.program("aggregator").arg("audit"));
+fn audit<S: Host>(pipeline: &TestPipeline<S>) {
+    succeed(pipeline.program("aggregator").arg("audit"));
 }
 
-fn counts<S: Host>(world: &World<S>) -> [u64; 3] {
-    ["accepted", "late", "duplicate"].map(|name| world.count(name))
+fn counts<S: Host>(pipeline: &TestPipeline<S>) -> [u64; 3] {
+    ["accepted", "late", "duplicate"].map(|name| pipeline.count(name))
 }
 
 fn stop<const N: usize>(mut services: [Running; N]) {
@@ -64,11 +66,11 @@ fn stop<const N: usize>(mut services: [Running; N]) {
 }
 
 /// Messages, first and last sequence of every stream of records.
-fn contents<S: Host>(world: &World<S>) -> Vec<[u64; 3]> {
-    let standing = world.standing();
+fn contents<S: Host>(pipeline: &TestPipeline<S>) -> Vec<[u64; 3]> {
+    let standing = pipeline.standing();
     let of = |stream: Stream| {
         let number = |key: &str| standing["streams"][stream.name()][key].as_u64().unwrap();
-        // The server says of a new stream that it begins at 0, later at 1.
+        // The server reports first sequence 0 for a new stream, later 1.
         [number("messages"), number("first_seq").max(1), number("last_seq")]
     };
     Stream::ALL.map(of).into()
@@ -76,12 +78,12 @@ fn contents<S: Host>(world: &World<S>) -> Vec<[u64; 3]> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_of_a_pipeline_at_work_is_whole() {
-    let world = World::new().await;
-    let services = ["stream-processor", "aggregator"].map(|name| world.start(name));
-    let mut replay = world.replay_in_the_middle(SAMPLE, MIDDLE, SPEED);
-    let folder = world.dir.path().join("backup");
-    backup(&world, &folder);
-    assert!(replay.is_running(), "the replay was over before the backup was taken");
+    let pipeline = TestPipeline::new().await;
+    let services = ["stream-processor", "aggregator"].map(|name| pipeline.start(name));
+    let mut replay = pipeline.replay_in_the_middle(SAMPLE, MIDDLE, SPEED);
+    let folder = pipeline.dir.path().join("backup");
+    backup(&pipeline, &folder);
+    assert!(replay.is_running(), "the replay ended before the backup");
     replay.kill();
     stop(services);
     let other = empty();
@@ -94,54 +96,54 @@ async fn a_backup_of_a_pipeline_at_work_is_whole() {
     audit(&other);
 }
 
-/// A pipeline that has processed the excerpt, with an archive, a model and its backup, and runs no more.
-async fn kept() -> (World, PathBuf) {
-    let world = World::new().await;
-    let services = ["stream-processor", "aggregator"].map(|name| world.start(name));
-    // In a second: hundreds of commits, each of which replaces checkpoints.
-    succeed(world.replay(&excerpt(&world, ROWS), "1m").args(["--speed", "120000x"]));
-    world.wait();
+/// A stopped pipeline that has processed the excerpt, with an archive, a model and its backup.
+async fn kept() -> (TestPipeline, PathBuf) {
+    let pipeline = TestPipeline::new().await;
+    let services = ["stream-processor", "aggregator"].map(|name| pipeline.start(name));
+    // Within a second: hundreds of commits, each of which replaces checkpoints.
+    succeed(pipeline.replay(&excerpt(&pipeline, ROWS), "1m").args(["--speed", "120000x"]));
+    pipeline.wait();
     stop(services);
-    succeed(world.program("trainer").args(["archive", "--archive", "archive"]));
-    let trainer = world.server.connect("trainer").await;
+    succeed(pipeline.program("trainer").args(["archive", "--archive", "archive"]));
+    let trainer = pipeline.server.connect("trainer").await;
     for content in [&b"first"[..], &vec![7; 500_000]] {
         objects::put(&trainer, "model", content).await.unwrap();
     }
-    let folder = world.dir.path().join("backup");
-    backup(&world, &folder);
-    (world, folder)
+    let folder = pipeline.dir.path().join("backup");
+    backup(&pipeline, &folder);
+    (pipeline, folder)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_restored_is_what_was_there_and_goes_on() {
-    let (world, folder) = kept().await;
+async fn restored_streams_equal_the_backup_and_continue() {
+    let (pipeline, folder) = kept().await;
     let other = empty();
     let listener = other.server.connect("reporter").await;
     let mut live = listener.client().subscribe("live.>").await.unwrap();
     restore(&other, &folder);
-    assert_eq!(contents(&other), contents(&world));
-    assert_eq!(other.tables(), world.tables());
+    assert_eq!(contents(&other), contents(&pipeline));
+    assert_eq!(other.tables(), pipeline.tables());
     listener.client().flush().await.unwrap();
-    assert!(live.next().now_or_never().is_none(), "old prices are no news");
+    assert!(live.next().now_or_never().is_none(), "old prices are not republished");
     audit(&other);
     let admin = other.server.connect("admin").await;
     assert_eq!(objects::get(&admin, "model").await.unwrap(), Some(vec![7; 500_000]));
     assert!(stream_info(&admin, "KV_LEASES").await.is_ok());
     for stream in Stream::ALL {
-        let before = stream_info(&world.server.connect("admin").await, stream.name()).await.unwrap();
+        let before = stream_info(&pipeline.server.connect("admin").await, stream.name()).await.unwrap();
         let after = stream_info(&admin, stream.name()).await.unwrap();
         assert_eq!(before.config["subjects"], after.config["subjects"]);
         let restored = before.log().unwrap().restored(before.state.last_seq, &after.created);
         assert_eq!(after.log().unwrap(), restored);
     }
     succeed(other.program("topology").arg("plan"));
-    // A second backup of what was restored is as good as the first, and the archive goes on behind both.
+    // A second backup, of the restored streams, is as good as the first, and the archive continues after both.
     let again = other.dir.path().join("again");
     backup(&other, &again);
     let third = empty();
     restore(&third, &again);
-    assert_eq!(contents(&third), contents(&world));
-    copy_archive(&world, &third);
+    assert_eq!(contents(&third), contents(&pipeline));
+    copy_archive(&pipeline, &third);
     let _services = ["stream-processor", "aggregator"].map(|name| third.start(name));
     succeed(&mut third.replay(&excerpt(&third, ROWS + 500), "1m"));
     third.wait();
@@ -152,14 +154,14 @@ async fn what_is_restored_is_what_was_there_and_goes_on() {
     }
 }
 
-/// What the stream-processor has refused because it came from the future, and what it has accepted.
-fn future_and_accepted(world: &World) -> [u64; 2] {
-    let refused = &world.standing()["steps"]["stream-processor"]["counts"]["rejected"]["future"];
-    [refused.as_u64().unwrap_or(0), world.count("accepted")]
+/// The ticks that the stream-processor refused as from the future, and those that it accepted.
+fn future_and_accepted(pipeline: &TestPipeline) -> [u64; 2] {
+    let refused = &pipeline.standing()["steps"]["stream-processor"]["counts"]["rejected"]["future"];
+    [refused.as_u64().unwrap_or(0), pipeline.count("accepted")]
 }
 
-/// Publishes a tick of bitcoin/usdt as a sender that writes what it likes: its ingest time is its event time, and it may say
-/// when it was stored.
+/// Publishes a tick of bitcoin/usdt like a forger: its ingest time equals its event time, and it may carry a time of
+/// storing.
 async fn publish_forged(producer: &Connection, event_ms: i64, stored_ms: Option<i64>) {
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
     let mut headers = HeaderMap::new();
@@ -172,28 +174,28 @@ async fn publish_forged(producer: &Connection, event_ms: i64, stored_ms: Option<
     stored.await.unwrap();
 }
 
-/// A tick that was ahead of the server's clock when FEED stored it is refused for ever, also when FEED is restored and judged
-/// again after its time has come; and nobody can write another time of storing into a message, before a restore or after.
+/// A tick that was ahead of the server's clock when FEED stored it stays refused forever, even when FEED is restored
+/// and judged again after its time has come. No client can forge the time of storing, before a restore or after.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tick_from_the_future_stays_refused_after_restore_and_rebuild() {
+async fn a_future_tick_stays_refused_after_restore_and_rebuild() {
     const LEAP_DAY: i64 = 1_582_934_400_000;
     const YEAR_9999: i64 = 253_402_214_400_000;
     let now_ms = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
-    let world = World::new().await;
-    let services = ["stream-processor", "aggregator"].map(|name| world.start(name));
-    let producer = world.server.connect("producer").await;
+    let pipeline = TestPipeline::new().await;
+    let services = ["stream-processor", "aggregator"].map(|name| pipeline.start(name));
+    let producer = pipeline.server.connect("producer").await;
     publish_forged(&producer, LEAP_DAY, Some(0)).await;
     publish_forged(&producer, YEAR_9999, None).await;
     publish_forged(&producer, YEAR_9999, Some(YEAR_9999)).await;
-    // It may count from five seconds on.
+    // It would be accepted five seconds later.
     let soon_ms = now_ms() + 125_000;
     publish_forged(&producer, soon_ms, None).await;
-    world.wait();
-    assert_eq!(future_and_accepted(&world), [3, 1]);
-    audit(&world);
+    pipeline.wait();
+    assert_eq!(future_and_accepted(&pipeline), [3, 1]);
+    audit(&pipeline);
     stop(services);
-    let folder = world.dir.path().join("backup");
-    backup(&world, &folder);
+    let folder = pipeline.dir.path().join("backup");
+    backup(&pipeline, &folder);
 
     eventually("the time of the last tick has come", || now_ms() > soon_ms - 120_000);
     let restored = empty();
@@ -214,32 +216,32 @@ async fn a_tick_from_the_future_stays_refused_after_restore_and_rebuild() {
     restore(&twice, &again);
     succeed(twice.program("topology").args(["rebuild", "market", "--yes"]));
     let _services = ["stream-processor", "aggregator"].map(|name| twice.start(name));
-    // A replay goes on behind the last tick that counts.
+    // A replay continues after the last accepted tick.
     succeed(&mut twice.replay(&excerpt(&twice, ROWS), "1m"));
     twice.wait();
     assert_eq!(future_and_accepted(&twice), [4, 1 + ROWS as u64]);
     audit(&twice);
 }
 
-fn copy_archive(from: &World, to: &World) {
+fn copy_archive(from: &TestPipeline, to: &TestPipeline) {
     let status =
         std::process::Command::new("cp").arg("-r").arg(from.dir.path().join("archive")).arg(to.dir.path()).status();
     assert!(status.unwrap().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_has_read_further_than_the_backup_reaches_is_told_so() {
-    let (world, folder) = kept().await;
-    let services = ["stream-processor", "aggregator"].map(|name| world.start(name));
-    succeed(&mut world.replay(&excerpt(&world, ROWS + 500), "1m"));
-    world.wait();
+async fn readers_ahead_of_the_backup_are_told() {
+    let (pipeline, folder) = kept().await;
+    let services = ["stream-processor", "aggregator"].map(|name| pipeline.start(name));
+    succeed(&mut pipeline.replay(&excerpt(&pipeline, ROWS + 500), "1m"));
+    pipeline.wait();
     stop(services);
-    succeed(world.program("trainer").args(["archive", "--archive", "archive"]));
+    succeed(pipeline.program("trainer").args(["archive", "--archive", "archive"]));
     let other = empty();
     restore(&other, &folder);
-    copy_archive(&world, &other);
+    copy_archive(&pipeline, &other);
     let _services = ["stream-processor", "aggregator"].map(|name| other.start(name));
-    // Other ticks take the sequences that the archive has seen.
+    // Other ticks get the sequences that the archive has already read.
     let producer = other.server.connect("producer").await;
     for minute in 0..400 {
         publish(&producer, minute).await;
@@ -256,38 +258,38 @@ async fn publish(producer: &Connection, minute: i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn services_that_lose_their_streams_wait_for_the_restore() {
-    let (world, folder) = kept().await;
-    let mut services = ["stream-processor", "aggregator"].map(|name| world.start(name));
-    // Beyond the backup.
-    succeed(&mut world.replay(&excerpt(&world, ROWS + 500), "1m"));
-    world.wait();
-    let admin = world.server.connect("admin").await;
+    let (pipeline, folder) = kept().await;
+    let mut services = ["stream-processor", "aggregator"].map(|name| pipeline.start(name));
+    // More than the backup has.
+    succeed(&mut pipeline.replay(&excerpt(&pipeline, ROWS + 500), "1m"));
+    pipeline.wait();
+    let admin = pipeline.server.connect("admin").await;
     for name in ["FEED", "MARKET", "STATS", "FORECAST", "OBJ_ARTIFACTS", "KV_READERS", "KV_LEASES"] {
         admin.api::<Value>(&format!("STREAM.DELETE.{name}"), &json!({})).await.unwrap();
     }
-    restore(&world, &folder);
-    // What a supervisor does.
+    restore(&pipeline, &folder);
+    // As a supervisor does.
     let again = |services: &mut [Running; 2]| {
         for (service, name) in services.iter_mut().zip(["stream-processor", "aggregator"]) {
             if !service.is_running() {
                 assert_eq!(service.wait(), Some(1), "{name} may start again");
-                *service = world.start(name);
+                *service = pipeline.start(name);
             }
         }
     };
-    succeed(&mut world.replay(&excerpt(&world, ROWS + 700), "1m"));
+    succeed(&mut pipeline.replay(&excerpt(&pipeline, ROWS + 700), "1m"));
     eventually("all is processed again", || {
         again(&mut services);
-        world.count("accepted") == ROWS as u64 + 700 && world.standing()["steps"]["aggregator"]["done"] == true
+        pipeline.count("accepted") == ROWS as u64 + 700 && pipeline.standing()["steps"]["aggregator"]["done"] == true
     });
-    audit(&world);
-    assert_eq!(counts(&world), [ROWS as u64 + 700, 0, 0]);
+    audit(&pipeline);
+    assert_eq!(counts(&pipeline), [ROWS as u64 + 700, 0, 0]);
     stop(services);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_whole_backup_is_refused_and_changes_nothing() {
-    let (world, folder) = kept().await;
+async fn an_incomplete_backup_is_refused_and_changes_nothing() {
+    let (pipeline, folder) = kept().await;
     let other = empty();
     let admin = other.server.connect("admin").await;
     let spoil = |what: &str, change: &dyn Fn(&Path)| {
@@ -315,15 +317,15 @@ async fn what_is_no_whole_backup_is_refused_and_changes_nothing() {
     spoil("manifest.json", &|copy| fs::remove_file(copy.join("manifest.json")).unwrap());
     spoil("STATS", &|copy| fs::remove_file(copy.join("STATS.messages.gz")).unwrap());
     assert!(stream_info(&admin, "FEED").await.is_err(), "nothing was created");
-    let (code, error) = fail(world.program("topology").arg("restore").arg(&folder));
+    let (code, error) = fail(pipeline.program("topology").arg("restore").arg(&folder));
     assert!(code == 2 && error.contains("FEED, MARKET") && error.contains("move its store"), "{code} {error}");
-    let (code, error) = fail(world.program("topology").arg("backup").arg(&folder));
+    let (code, error) = fail(pipeline.program("topology").arg("backup").arg(&folder));
     assert!(code == 2 && error.contains("exists already"), "{code} {error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_restore_shows_nothing_and_is_done_again() {
-    let (world, folder) = kept().await;
+    let (pipeline, folder) = kept().await;
     let other = empty();
     let mut restoring = Running::start(other.program("topology").arg("restore").arg(&folder));
     let admin = other.server.connect("admin").await;
@@ -338,42 +340,44 @@ async fn an_interrupted_restore_shows_nothing_and_is_done_again() {
         assert!(code == 1 && error.contains("topology restore"), "{code} {error}");
         restore(&other, &folder);
     }
-    assert_eq!(contents(&other), contents(&world));
+    assert_eq!(contents(&other), contents(&pipeline));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_does_not_come_to_its_end_leaves_nothing() {
-    let (world, _) = kept().await;
-    let names = || fs::read_dir(world.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    let (pipeline, _) = kept().await;
+    let names =
+        || fs::read_dir(pipeline.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
     let before = names();
-    let folder = world.dir.path().join("late");
+    let folder = pipeline.dir.path().join("late");
     for signal in ["TERM", "KILL"] {
-        let mut running = Running::start(world.program("topology").arg("backup").arg(&folder));
-        eventually("it has begun", || names().len() > before.len() || !running.is_running());
+        let mut running = Running::start(pipeline.program("topology").arg("backup").arg(&folder));
+        eventually("it has started", || names().len() > before.len() || !running.is_running());
         running.signal(signal);
         running.wait();
         assert!(signal == "KILL" || folder.exists() || names().len() == before.len(), "{:?}", names());
     }
     drop(fs::remove_dir_all(&folder));
-    backup(&world, &folder);
-    assert_eq!(names().len(), before.len() + 1, "what the killed one left is gone: {:?}", names());
+    backup(&pipeline, &folder);
+    assert_eq!(names().len(), before.len() + 1, "the remains of the killed one are removed: {:?}", names());
 }
 
 /// The hidden folders beside a backup, by name.
-fn hidden<S: Host>(world: &World<S>) -> Vec<String> {
-    let names = fs::read_dir(world.dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+fn hidden<S: Host>(pipeline: &TestPipeline<S>) -> Vec<String> {
+    let names =
+        fs::read_dir(pipeline.dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.starts_with('.')).collect()
 }
 
-/// The living one runs in a process namespace of its own, as in a container: its process id says nothing outside.
+/// The running backup is in its own process namespace, as in a container, so its process id means nothing outside.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_backup_removes_a_killed_one_but_no_living_one() {
-    let (world, _) = kept().await;
-    // Each stands still when the first messages of a stream reach it.
+    let (pipeline, _) = kept().await;
+    // Each blocks when the first messages of a stream arrive.
     let half_done = async |name: &str, prefix: &[&str]| {
-        let proxy = Proxy::start(&world.server).await;
-        proxy.once(Frame::is_delivery, Fate::Hold);
-        let mut command = world.program("topology");
+        let proxy = Proxy::start(&pipeline.server).await;
+        proxy.once(Frame::is_delivery, Treatment::Hold);
+        let mut command = pipeline.program("topology");
         command.args(["backup", name]).env("NATS_URL", proxy.url());
         let running = Running::start(&mut started_by(prefix, &command));
         proxy.held(1).await;
@@ -382,25 +386,25 @@ async fn the_next_backup_removes_a_killed_one_but_no_living_one() {
     let (_proxy, mut killed) = half_done("killed", &[]).await;
     let (proxy, mut living) = half_done("living", &["unshare", "--pid", "--fork", "--kill-child"]).await;
     killed.kill();
-    assert_eq!(hidden(&world).len(), 2, "{:?}", hidden(&world));
-    backup(&world, &world.dir.path().join("next"));
-    let left = hidden(&world);
+    assert_eq!(hidden(&pipeline).len(), 2, "{:?}", hidden(&pipeline));
+    backup(&pipeline, &pipeline.dir.path().join("next"));
+    let left = hidden(&pipeline);
     assert!(left.len() == 1 && left[0].starts_with(".living."), "{left:?}");
     proxy.release();
     assert_eq!(living.wait(), Some(0));
-    assert_eq!(hidden(&world), [""; 0]);
+    assert_eq!(hidden(&pipeline), [""; 0]);
     for name in ["living", "next"] {
-        let names = fs::read_dir(world.dir.path().join(name)).unwrap().map(|entry| entry.unwrap().file_name());
+        let names = fs::read_dir(pipeline.dir.path().join(name)).unwrap().map(|entry| entry.unwrap().file_name());
         assert!(names.into_iter().all(|name| !name.to_string_lossy().starts_with('.')), "{name}");
-        succeed(world.program("topology").args(["restore", "--check", name]));
+        succeed(pipeline.program("topology").args(["restore", "--check", name]));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_under_a_backup_is_said_and_leaves_nothing() {
     let disk = SmallDisk::new(16 << 10);
-    let (world, _) = kept().await;
-    let mut command = world.program("topology");
+    let (pipeline, _) = kept().await;
+    let mut command = pipeline.program("topology");
     command.arg("backup").arg(disk.path().join("backup"));
     let (code, error) = fail(&mut disk.seen_by(&command));
     assert!(code == 1 && error.contains("No space left on device"), "{code} {error}");
@@ -411,12 +415,12 @@ async fn a_full_disk_under_a_backup_is_said_and_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_server_becomes_three() {
-    let (world, folder) = kept().await;
-    let cluster = World { server: Cluster::start(), dir: tempfile::tempdir().unwrap() };
+    let (pipeline, folder) = kept().await;
+    let cluster = TestPipeline { server: Cluster::start(), dir: tempfile::tempdir().unwrap() };
     succeed(cluster.program("topology").arg("restore").arg(&folder).args(["--replicas", "3"]));
     cluster.server.wait_until_whole();
-    assert_eq!(contents(&cluster), contents(&world));
-    assert_eq!(cluster.tables(), world.tables());
+    assert_eq!(contents(&cluster), contents(&pipeline));
+    assert_eq!(cluster.tables(), pipeline.tables());
     succeed(cluster.program("topology").args(["plan", "--replicas", "3"]));
     let _services = ["stream-processor", "aggregator"].map(|name| cluster.start(name));
     succeed(&mut cluster.replay(&excerpt(&cluster, ROWS + 500), "1m"));

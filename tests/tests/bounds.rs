@@ -1,4 +1,4 @@
-//! What a step remembers and writes is bounded, with every flag at its largest and every name at its longest.
+//! Bounds of states and output, with every flag at its maximum and every name at its longest.
 
 use bus::RecordKind;
 use bus::codec::{LINES_MAX, PAYLOAD_BYTES_MAX};
@@ -15,12 +15,12 @@ use stream_processor::Processing;
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
-/// Most bytes of a message that the server takes: max_payload in nats.conf.
+/// Largest message of the server: max_payload in nats.conf.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
-/// A late day of the calendar: large numbers take more bytes.
+/// A late date of the calendar, whose numbers take more bytes.
 const START: i64 = 250_000_000_000 * 1_000;
 
-/// The largest that the flags take.
+/// The largest values of the flags.
 fn largest() -> EventTimePolicy {
     EventTimePolicy { disorder: Span(HOUR), lateness: Span(DAY) }
 }
@@ -30,7 +30,7 @@ fn longest() -> Instrument {
     Instrument::new(&name, &name).unwrap()
 }
 
-/// A tick whose figures are as long as they get.
+/// A tick with the longest possible numbers.
 fn long_tick(event_ms: i64, id: u64) -> TickLine<'static> {
     let mut tick = tick(&longest(), event_ms, 123_456.789_012_345_67);
     (tick.open, tick.high, tick.low) =
@@ -39,7 +39,7 @@ fn long_tick(event_ms: i64, id: u64) -> TickLine<'static> {
     tick
 }
 
-/// Fills every memory: one tick in each minute that can still be revised, then as many as are remembered.
+/// Fills every part of a state: one tick in each minute that can still be revised, then as many as are remembered.
 fn fill(settings: EventTimePolicy, identities: usize) -> [usize; 2] {
     let span_ms = settings.lateness.ms() + settings.disorder.ms();
     let minutes = (0..span_ms).step_by(MINUTE as usize);
@@ -47,14 +47,14 @@ fn fill(settings: EventTimePolicy, identities: usize) -> [usize; 2] {
     records.extend(minutes.map(|ms| Record::Tick(long_tick(START + ms, 0))));
     let rest = identities.saturating_sub(records.len()) as u64;
     records.extend((0..rest).map(|id| Record::Tick(long_tick(START + span_ms, id))));
-    // Nothing is closed and forgotten before it must be.
+    // No window closes early.
     records.push(Record::Heartbeat(heartbeat(&longest(), START + span_ms, true)));
     let stores = run_both(settings, &feed(&records, |idx| idx % 50 == 0), [&[], &[]]);
     stores.map(|store| store.states.values().map(Vec::len).max().unwrap())
 }
 
 #[test]
-fn a_state_fits_into_a_message_whatever_the_flags_and_the_source() {
+fn a_state_fits_into_a_message_for_all_flags_and_sources() {
     let sizes = [
         ("default", fill(EventTimePolicy::default(), IDENTITIES_MAX)),
         ("largest flags", fill(largest(), IDENTITIES_MAX)),
@@ -64,7 +64,7 @@ fn a_state_fits_into_a_message_whatever_the_flags_and_the_source() {
     }
 }
 
-/// What one more message adds to a draft, at most: (messages, bytes).
+/// The most that one more message adds to a draft: (messages, bytes).
 fn added<O: Operator>(operator: &O, before: &[Message], message: &[u8], kind: RecordKind) -> (usize, usize) {
     let (instrument, mut state) = (longest(), O::State::default());
     let (mut counts, mut outputs) = (O::Counts::default(), Outputs::default());
@@ -93,7 +93,7 @@ fn check_bounds((messages, bytes): (usize, usize), what: &str) {
     assert!(messages <= INPUT_MESSAGES_MAX && bytes <= INPUT_BYTES_MAX, "{what}: {messages} messages, {bytes} bytes");
 }
 
-/// As many lines as a message takes.
+/// As many lines as fit into a message.
 fn packed(lines: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
     let mut payload = Vec::new();
     for line in lines.into_iter().take(LINES_MAX) {
@@ -107,7 +107,7 @@ fn packed(lines: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
     payload
 }
 
-/// Ticks without anything that can be left out: the most lines in a message, each in windows of its own.
+/// Minimal ticks: the most lines in a message, each in its own windows.
 fn short_tick(event_ms: i64) -> TickLine<'static> {
     let mut tick = tick(&longest(), event_ms, 0.1);
     tick.grain_ms = Some(1);
@@ -115,7 +115,7 @@ fn short_tick(event_ms: i64) -> TickLine<'static> {
 }
 
 #[test]
-fn what_one_message_adds_to_a_commit_is_bounded() {
+fn the_output_of_one_message_is_bounded() {
     let settings = largest();
     let (processing, aggregation) = (Processing::new(settings), aggregator::Aggregation::new(settings));
     let price = |tick: &TickLine<'static>, idx: u64| {
@@ -123,7 +123,7 @@ fn what_one_message_adds_to_a_commit_is_bounded() {
         serde_json::to_vec(&PriceLine::new(longest().coin(), longest().quote(), &validated)).unwrap()
     };
     let line = |tick: &TickLine<'static>| serde_json::to_vec(tick).unwrap();
-    // All minutes of the disorder bound wait for their close.
+    // All minutes of the disorder bound are open.
     let waiting: Vec<Record> = (0..60).map(|minute| Record::Tick(long_tick(START + minute * MINUTE, 0))).collect();
     let waiting = feed(&waiting, |_| true);
     for (name, make) in [("long", long_tick as fn(i64, u64) -> TickLine<'static>), ("short", |ms, _| short_tick(ms))] {
@@ -145,7 +145,7 @@ fn what_one_message_adds_to_a_commit_is_bounded() {
             &format!("{name} late ticks"),
         );
     }
-    // Everything of these lines is kept beside the reason, each byte written as six.
+    // The head of each refused line is stored with the reason, with every byte escaped as six.
     let refused = packed(std::iter::repeat_n(vec![1; HEAD_BYTES_MAX], LINES_MAX));
     check_bounds(added(&processing, &[], &refused, RecordKind::Tick), "refused lines");
     check_bounds(added(&processing, &[], &vec![b'\n'; 1 << 20], RecordKind::Tick), "blank lines");

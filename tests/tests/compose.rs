@@ -1,4 +1,4 @@
-//! deploy/compose.yaml: read by Compose itself, its containers started without an engine.
+//! deploy/compose.yaml: parsed by Compose itself, its containers started without an engine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
@@ -6,29 +6,32 @@ use std::time::Instant;
 
 use pipeline_tests::container::{Container, Project};
 use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
-use pipeline_tests::server::{USERS, checkout};
+use pipeline_tests::server::checkout;
 use pipeline_tests::ticks::coin_in;
+use pipeline_tests::users::USERS;
 use serde_json::Value;
 
 /// The services that run until they are stopped.
 const SERVICES: [&str; 5] = ["producer", "stream-processor", "aggregator", "trainer", "reporter"];
 
-/// A container in which an operator types commands.
+/// A container for an operator's commands.
 fn operator(project: &Project) -> Container {
     let container = project.start_with("topology", 9, &["sleep", "infinity"].map(str::to_owned));
     let hello = ["topology", "--version"].map(str::to_owned);
-    eventually("the operator is there", || container.exec(&hello).is_some_and(|output| output.status.success()));
+    eventually("the operator's container runs", || {
+        container.exec(&hello).is_some_and(|output| output.status.success())
+    });
     container
 }
 
-/// What `topology show` says.
+/// JSON output of `topology show`.
 fn standing(operator: &Container) -> Value {
     let output = operator.exec(&["topology", "show", "--format", "json"].map(str::to_owned)).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// How many partitions of a step each of its owners has, most first.
+/// Numbers of a step's partitions per owner, largest first.
 fn shares(operator: &Container, step: &str) -> Vec<usize> {
     let standing = standing(operator);
     let mut owners: BTreeMap<String, usize> = BTreeMap::new();
@@ -42,7 +45,7 @@ fn shares(operator: &Container, step: &str) -> Vec<usize> {
     shares
 }
 
-/// Answers as CoinGecko does, where containers reach the outside.
+/// A mock of CoinGecko, at the address where containers reach the outside.
 fn start_coingecko(project: &mut Project) -> Running {
     let outside = project.gateway("outside");
     let replica = "import datetime, http.server, json, sys, urllib.parse
@@ -65,11 +68,12 @@ http.server.HTTPServer((sys.argv[1], 8000), Replica).serve_forever()";
     Running::start(project.host("python3").args(["-c", replica, &outside]).stderr(Stdio::null()))
 }
 
+/// Starts the pipeline from the compose file, scales the steps to four instances, and stops it.
 #[test]
-fn everything_starts_from_the_compose_file_scales_to_four_and_stops() {
+fn the_compose_file_starts_scales_and_stops_the_pipeline() {
     let mut project = Project::new(None);
     let _coingecko = start_coingecko(&mut project);
-    // In the order that helps least: the services wait for the server and the streams.
+    // In the least favorable order: the services wait for the server and the streams.
     let mut services: Vec<Container> = SERVICES.map(|service| project.start(service, 1)).into();
     let mut nats = project.start("nats", 1);
     nats.wait_until_healthy();
@@ -80,13 +84,14 @@ fn everything_starts_from_the_compose_file_scales_to_four_and_stops() {
     services.extend((2..=4).map(|number| project.start("stream-processor", number)));
     services.iter_mut().for_each(Container::wait_until_healthy);
     eventually("four share the partitions", || shares(&operator, "stream-processor") == [4, 4, 4, 4]);
-    // One dies without a word. Each is process 1 of its own: the others wait for its silence, and take over then.
+    // One dies without releasing its lease. Each is process 1 of its namespace, so the others take over only after the
+    // lease has expired.
     services.pop().unwrap().kill();
     eventually("three share the partitions", || {
         let shares = shares(&operator, "stream-processor");
         shares.len() == 3 && shares[0] <= 6 && shares.iter().sum::<usize>() == 16
     });
-    eventually("prices go all the way", || {
+    eventually("prices reach STATS", || {
         let standing = standing(&operator);
         standing["steps"]["aggregator"]["partitions"].as_array().unwrap().iter().any(|row| row["position"] != 0)
     });
@@ -104,15 +109,15 @@ fn everything_starts_from_the_compose_file_scales_to_four_and_stops() {
 }
 
 #[test]
-fn three_servers_keep_three_copies_when_the_variables_of_the_cluster_are_given() {
+fn the_cluster_variables_give_three_servers_and_three_copies() {
     let project = Project::new(Some("cluster.env"));
     let mut servers = ["nats", "nats-2", "nats-3"].map(|server| project.start(server, 1));
     servers.iter_mut().for_each(Container::wait_until_healthy);
-    // As `restart: on-failure` does it, until the servers have a leader.
-    eventually("there are streams", || project.start("topology", 1).wait() == Some(0));
+    // Restarted as by `restart: on-failure`, until the servers have a leader.
+    eventually("the streams exist", || project.start("topology", 1).wait() == Some(0));
     let mut processor = project.start("stream-processor", 1);
     processor.wait_until_healthy();
-    // Succeeds when all is as it is asked for, three copies included.
+    // Succeeds when the streams match the settings, three copies included.
     assert_eq!(project.environment("topology")["CANDLEWIRE_REPLICAS"], "3");
     project.run("topology", &["plan"]);
     assert_eq!(processor.stop(), Some(0), "{}", processor.log());
@@ -129,14 +134,14 @@ fn the_trainer_reaches_the_s3_server_with_its_own_key() {
     let bucket = project.environment("trainer")["S3_BUCKET_NAME"].clone();
     let archive = format!("s3://{bucket}/archive");
     let words = ["trainer", "archive", "--archive", &archive].map(str::to_owned);
-    // The server answers before it has made its bucket; Compose starts again whatever ends.
+    // The server answers before it has created its bucket; Compose restarts a failed container.
     eventually("the bucket is there", || project.start_with("trainer", 1, &words).wait() == Some(0));
     project.set("trainer", "AWS_SECRET_ACCESS_KEY", "another");
-    assert_ne!(project.start_with("trainer", 1, &words).wait(), Some(0), "the key is looked at");
+    assert_ne!(project.start_with("trainer", 1, &words).wait(), Some(0), "the key is checked");
 }
 
 #[test]
-fn what_compose_starts_is_locked_down() {
+fn compose_services_are_locked_down() {
     for variant in [None, Some("cluster.env"), Some("s3.env")] {
         let project = Project::new(variant);
         for name in project.services() {
@@ -183,7 +188,7 @@ fn each_service_has_its_own_secret_and_no_other() {
     }
     let passwords: BTreeSet<String> =
         project.environment("nats").into_keys().filter(|key| key.starts_with("CANDLEWIRE_PASSWORD_")).collect();
-    let users = USERS.iter().map(|user| pipeline_tests::server::password_variable(user));
+    let users = USERS.iter().map(|user| pipeline_tests::users::password_variable(user));
     let wanted: BTreeSet<String> = users.chain(["CANDLEWIRE_PASSWORD_ROUTES".to_owned()]).collect();
     assert_eq!(passwords, wanted, "nats-server knows every user");
 }
@@ -198,7 +203,7 @@ fn every_variable_and_command_is_one_that_the_program_knows() {
             let words = project.command(name);
             let help = succeed(program(&words[0], dir.path()).args(&words[1..]).arg("--help"));
             for variable in project.environment(name).keys() {
-                // What Amazon's own variables mean is not ours to list.
+                // Amazon's own variables are not listed here.
                 let mut names = help.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
                 let is_known = names.any(|name| name == variable) || variable.starts_with("AWS_");
                 assert!(is_known, "{name}: `{}` knows nothing of {variable}", words.join(" "));
@@ -223,7 +228,7 @@ fn variants_go_together_and_leave_the_settings_that_were_there() {
     assert!(!plain.services().contains(&"nats-2") && !plain.services().contains(&"s3"));
 }
 
-/// A folder with what deploy/docker/make-secrets needs of the checkout.
+/// A folder with the files that deploy/docker/make-secrets uses.
 fn checkout_for_secrets() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for folder in ["deploy", "scripts"] {
@@ -233,7 +238,7 @@ fn checkout_for_secrets() -> tempfile::TempDir {
 }
 
 #[test]
-fn a_secret_that_the_server_cannot_read_is_refused_before_anything_is_written() {
+fn an_unreadable_secret_is_refused_before_anything_is_written() {
     let dir = checkout_for_secrets();
     let secrets = dir.path().join("deploy/docker/secrets");
     std::fs::create_dir_all(&secrets).unwrap();

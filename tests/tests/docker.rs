@@ -1,4 +1,4 @@
-//! deploy/docker/Dockerfile and deploy/compose.yaml, performed without an engine.
+//! deploy/docker/Dockerfile and deploy/compose.yaml, executed without an engine.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,7 +8,7 @@ use pipeline_tests::container::{self, Images};
 use pipeline_tests::programs::succeed;
 use pipeline_tests::server::checkout;
 
-/// What each image has beside Debian.
+/// Files of each image beyond Debian.
 const CONTENT: [(&str, &[&str]); 8] = [
     ("aggregator", &["/usr/local/bin/aggregator"]),
     ("nats", &["/etc/candlewire/nats.conf", "/usr/local/bin/nats-server"]),
@@ -25,7 +25,7 @@ fn an_image_has_its_program_and_nothing_that_it_does_not_need() {
     let images = Images::shared();
     for (target, content) in CONTENT {
         let has = |path: &str| {
-            // The name of libgomp is the wheel's own; other files of deploy/nats are configurations too.
+            // The wheel chooses the name of libgomp; other files of deploy/nats are configurations too.
             content.contains(&path)
                 || path == "/etc/ssl/certs/ca-certificates.crt"
                 || (target == "trainer" && path.starts_with("/usr/local/lib/libgomp-"))
@@ -36,11 +36,11 @@ fn an_image_has_its_program_and_nothing_that_it_does_not_need() {
         assert!(content.iter().all(|path| added.iter().any(|of| of == path)), "{target} has less: {added:?}");
     }
     let targets: BTreeSet<&str> = images.programs().map(|(name, _)| name).collect();
-    assert_eq!(targets, CONTENT.map(|(target, _)| target).into(), "every target is looked at");
+    assert_eq!(targets, CONTENT.map(|(target, _)| target).into(), "every target is checked");
 }
 
 #[test]
-fn images_are_pinned_and_run_as_nobody() {
+fn images_are_pinned_and_run_without_privileges() {
     let stages = container::dockerfile();
     let own: BTreeSet<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
     let copied = stages.iter().flat_map(|stage| &stage.steps).filter(|step| step.word == "COPY");
@@ -72,9 +72,9 @@ fn packages_of_the_build_and_of_the_base_are_in_debians_index() {
     }
 }
 
-/// Where the compiler only stands in, cargo itself says whether it would find all that it is to build.
+/// The build uses a stand-in for the compiler, so cargo itself checks that it would find all sources.
 #[test]
-fn the_build_context_is_a_whole_workspace_with_every_program_of_the_images() {
+fn the_build_context_is_a_complete_workspace() {
     let images = Images::shared();
     let source = images.get("build").root.join("src");
     let mut cargo = Command::new("cargo");

@@ -1,4 +1,4 @@
-//! The commands of the documentation, run as they stand, or at least known to exist.
+//! Commands of the documentation: run as written, or at least checked to exist.
 
 use std::cell::Cell;
 use std::fs;
@@ -13,21 +13,21 @@ use flate2::write::GzEncoder;
 use pipeline_tests::docs::{self, Documented, PROGRAMS};
 use pipeline_tests::programs::{Running, eventually, programs, succeed};
 use pipeline_tests::server::checkout;
-use pipeline_tests::world::{World, sample};
+use pipeline_tests::test_pipeline::{TestPipeline, sample};
 
-/// What is not run, by how it begins, and why. What it names is looked at nevertheless.
+/// Commands that are not run, by prefix, with the reason. Their names are checked nevertheless.
 const NOT_RUN: [(&str, &str); 7] = [
     ("./scripts/run --live", "asks CoinGecko"),
-    ("./scripts/run", "builds with --release; the tests in run.rs call it as it stands but for --profile dev"),
+    ("./scripts/run", "builds with --release; the tests in run.rs call it with --profile dev added"),
     ("./scripts/chaos", "takes minutes; the test in chaos.rs does ten of its kills"),
     ("./scripts/bench", "takes minutes, and says what a busy machine is worth"),
     ("nats ", "the NATS command line is not in our hands"),
     ("sudo", "changes the machine; the tests of the units install into a folder and start from there"),
     ("docker ", "needs an engine; the tests in compose.rs start the same without one"),
 ];
-/// What runs until it is stopped, by what it contains.
+/// Commands that run until stopped, by a part of their text.
 const ENDLESS: [&str; 2] = ["reporter watch", "stream-processor run"];
-/// Pages whose commands are run elsewhere, and where.
+/// Pages whose commands are run by other tests.
 const ELSEWHERE: [(&str, &str); 4] = [
     ("OPERATIONS.md", "tests/operator types its commands"),
     ("deploy/README.md", "needs systemd, or three machines"),
@@ -83,7 +83,7 @@ fn a_command_that_does_not_exist_is_found() {
 
 /// In running text a command is a program's name and what follows it in the same code span.
 #[test]
-fn every_command_that_is_mentioned_has_a_subcommand_of_that_name() {
+fn every_mentioned_command_is_a_subcommand() {
     let known = PROGRAMS.map(|program| (program, docs::subcommands(program)));
     for page in docs::pages() {
         let text = fs::read_to_string(checkout().join(&page)).unwrap();
@@ -98,11 +98,11 @@ fn every_command_that_is_mentioned_has_a_subcommand_of_that_name() {
     }
 }
 
-/// A folder that looks like the checkout after scripts/run, beside a pipeline that has a recording behind it.
-async fn reader_of_the_readme() -> (World, Vec<Running>) {
-    let world = World::new().await;
-    let dir = world.dir.path();
-    // Copies: what is typed may write there.
+/// A folder like the checkout after scripts/run, with a pipeline that has processed a recording.
+async fn reader_of_the_readme() -> (TestPipeline, Vec<Running>) {
+    let pipeline = TestPipeline::new().await;
+    let dir = pipeline.dir.path();
+    // Copies, since the commands may write there.
     for name in ["scripts", "deploy", "nats.conf"] {
         succeed(Command::new("cp").arg("--archive").arg(checkout().join(name)).arg(dir));
     }
@@ -110,26 +110,26 @@ async fn reader_of_the_readme() -> (World, Vec<Running>) {
     fs::create_dir_all(dir.join("target")).unwrap();
     symlink(programs(), dir.join("target/release")).unwrap();
     fs::create_dir_all(dir.join("tests/data")).unwrap();
-    // The beginning of the sample: what is learned from it is not what this is about.
+    // The start of the sample is enough, since the trained model does not matter here.
     let name = "btcusdt_1h_2019-2023.csv.gz";
     let rows = BufReader::new(GzDecoder::new(fs::File::open(sample(name)).unwrap())).lines().take(2_501);
     let mut excerpt = GzEncoder::new(fs::File::create(dir.join("tests/data").join(name)).unwrap(), Compression::fast());
     rows.for_each(|row| writeln!(excerpt, "{}", row.unwrap()).unwrap());
     excerpt.finish().unwrap();
-    let mut trainer = world.program("trainer");
+    let mut trainer = pipeline.program("trainer");
     trainer.args(["run", "--archive", "archive", "--interval", "1h", "--every", "30d", "--expire", "90d"]);
     trainer.args(["--threads", "1", "--folds", "1", "--rounds", "20"]);
-    let services = [world.start("stream-processor"), world.start("aggregator"), Running::start(&mut trainer)];
-    succeed(&mut world.replay(&dir.join("tests/data").join(name), "1h"));
-    world.wait();
-    (world, services.into())
+    let services = [pipeline.start("stream-processor"), pipeline.start("aggregator"), Running::start(&mut trainer)];
+    succeed(&mut pipeline.replay(&dir.join("tests/data").join(name), "1h"));
+    pipeline.wait();
+    (pipeline, services.into())
 }
 
-/// The command as it is typed, in that folder.
-fn typed(world: &World, command: &Documented) -> Command {
-    let model = world.program("topology");
+/// The command as typed in that folder.
+fn typed(pipeline: &TestPipeline, command: &Documented) -> Command {
+    let model = pipeline.program("topology");
     let mut shell = Command::new("bash");
-    shell.args(["-euo", "pipefail", "-c", &command.text]).current_dir(world.dir.path());
+    shell.args(["-euo", "pipefail", "-c", &command.text]).current_dir(pipeline.dir.path());
     for (name, value) in model.get_envs() {
         match value {
             Some(value) => shell.env(name, value),
@@ -140,34 +140,34 @@ fn typed(world: &World, command: &Documented) -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_commands_of_the_readme_do_what_they_say() {
-    let (world, _services) = reader_of_the_readme().await;
+async fn the_commands_of_the_readme_work() {
+    let (pipeline, _services) = reader_of_the_readme().await;
     let excuses = NOT_RUN.map(|(begins, _)| (begins, Cell::new(0)));
     let mut run = 0;
     for command in docs::pages().iter().filter(|page| !is_elsewhere(page)).flat_map(|page| docs::commands(page)) {
         if let Some((_, used)) = excuses.iter().find(|(begins, _)| command.text.starts_with(begins)) {
             used.set(used.get() + 1);
         } else if ENDLESS.iter().any(|endless| command.text.contains(endless)) {
-            run_for_a_while(&world, &command);
+            run_for_a_while(&pipeline, &command);
             run += 1;
         } else {
-            run_to_its_end(&world, &command);
+            run_to_its_end(&pipeline, &command);
             run += 1;
         }
     }
     assert!(run >= 5, "only {run} commands are run: where are they?");
     let unused: Vec<&str> = excuses.iter().filter(|(_, used)| used.get() == 0).map(|(begins, _)| *begins).collect();
-    assert!(unused.is_empty(), "excuses for what nobody says any more: {unused:?}");
+    assert!(unused.is_empty(), "exceptions for commands that no page has any more: {unused:?}");
 }
 
 fn is_elsewhere(page: &str) -> bool {
     ELSEWHERE.iter().any(|(elsewhere, _)| *elsewhere == page)
 }
 
-/// Runs what does something and ends.
-fn run_to_its_end(world: &World, command: &Documented) {
-    let [out, errors] = ["out", "errors"].map(|name| world.dir.path().join(format!("command.{name}")));
-    let mut shell = typed(world, command);
+/// Runs a command that ends by itself.
+fn run_to_its_end(pipeline: &TestPipeline, command: &Documented) {
+    let [out, errors] = ["out", "errors"].map(|name| pipeline.dir.path().join(format!("command.{name}")));
+    let mut shell = typed(pipeline, command);
     shell.stdout(fs::File::create(&out).unwrap()).stderr(fs::File::create(&errors).unwrap());
     let mut running = Running::start(&mut shell);
     eventually(&format!("{} ends", command.text), || !running.is_running());
@@ -176,11 +176,11 @@ fn run_to_its_end(world: &World, command: &Documented) {
     assert!(fs::metadata(&out).unwrap().len() > 0, "{}: {} says nothing", command.place, command.text);
 }
 
-/// Starts what does not end by itself, sees that it finds the server, and stops it.
-fn run_for_a_while(world: &World, command: &Documented) {
-    let log = world.dir.path().join("endless.log");
-    let mut shell = typed(world, command);
-    // The shell makes way for the program, so that the signal reaches it.
+/// Starts a command that runs until stopped, checks that it finds the server, and stops it.
+fn run_for_a_while(pipeline: &TestPipeline, command: &Documented) {
+    let log = pipeline.dir.path().join("endless.log");
+    let mut shell = typed(pipeline, command);
+    // The shell is replaced by the program, so that the signal reaches it.
     shell.env("CANDLEWIRE_LOG", "info").stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap());
     let mut running = Running::start(&mut shell);
     eventually(&format!("{} is connected", command.text), || fs::read_to_string(&log).unwrap().contains("connected"));

@@ -1,4 +1,4 @@
-//! Payloads of many lines are compressed on their way and in the streams; whoever reads has their lines.
+//! Messages of many lines are compressed in transit and in the streams, and decompressed for every reader.
 
 use async_nats::HeaderMap;
 use bus::codec::{ENCODING_HEADER, PLAIN_BYTES_MAX};
@@ -6,8 +6,8 @@ use bus::reader::{Form, Selection, read_to_end_as};
 use bus::{Connection, Error, NatsArgs, Stream};
 use futures::StreamExt;
 use pipeline_tests::programs::succeed;
+use pipeline_tests::test_pipeline::TestPipeline;
 use pipeline_tests::ticks::{bitcoin, minutes, publish_tick, tick_line};
-use pipeline_tests::world::World;
 
 /// Encoding and bytes of every message on a subject, as it is stored.
 async fn stored(connection: &Connection, stream: Stream, subject: &str) -> Vec<(Option<String>, usize)> {
@@ -24,11 +24,11 @@ async fn stored(connection: &Connection, stream: Stream, subject: &str) -> Vec<(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_is_stored_compressed_and_a_live_price_as_it_is() {
-    let world = World::new().await;
-    let admin = world.server.connect("admin").await;
-    let _services = [world.start("stream-processor"), world.start("aggregator")];
-    succeed(world.replay(&minutes(world.dir.path(), 5_000), "1m").args(["--speed", "max"]));
-    world.wait();
+    let pipeline = TestPipeline::new().await;
+    let admin = pipeline.server.connect("admin").await;
+    let _services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
+    succeed(pipeline.replay(&minutes(pipeline.dir.path(), 5_000), "1m").args(["--speed", "max"]));
+    pipeline.wait();
     for (stream, subject) in [
         (Stream::Feed, "feed.*.tick.>"),
         (Stream::Market, "market.*.price.>"),
@@ -42,21 +42,21 @@ async fn a_replay_is_stored_compressed_and_a_live_price_as_it_is() {
         assert!(encoded >= 9 && plain <= 1 && encoded + plain == found.len(), "{subject}: {found:?}");
         assert!(bytes < 5_000 * 40, "{subject}: {bytes} bytes");
     }
-    succeed(world.program("aggregator").arg("audit"));
-    let viewer = Connection::open(&NatsArgs::at(world.server.url()), None).await.unwrap();
+    succeed(pipeline.program("aggregator").arg("audit"));
+    let viewer = Connection::open(&NatsArgs::at(pipeline.server.url()), None).await.unwrap();
     let mut live = viewer.client().subscribe("live.price.>").await.unwrap();
     viewer.client().flush().await.unwrap();
-    publish_tick(&world.server.connect("producer").await, 1_600_000_000_000).await;
+    publish_tick(&pipeline.server.connect("producer").await, 1_600_000_000_000).await;
     let price = live.next().await.unwrap();
     assert!(price.headers.unwrap().get(ENCODING_HEADER).is_none());
     assert!(price.payload.starts_with(b"{\"coin\":\"bitcoin\",\"quote\":\"usd\",\"event_ms\":1600000000000,"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_decoded_is_refused_and_the_partition_goes_on() {
-    let world = World::new().await;
-    let producer = world.server.connect("producer").await;
-    let _services = [world.start("stream-processor"), world.start("aggregator")];
+async fn undecodable_messages_are_refused_and_the_partition_continues() {
+    let pipeline = TestPipeline::new().await;
+    let producer = pipeline.server.connect("producer").await;
+    let _services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
     publish_tick(&producer, 1_600_000_000_000).await;
     let line = serde_json::to_string(&tick_line(&bitcoin(), 1_600_000_001_000)).unwrap();
     for (encoding, payload) in [("br", line.as_bytes()), ("zstd", line.as_bytes()), ("zstd", b"\x28\xb5\x2f\xfd\x24")] {
@@ -68,8 +68,8 @@ async fn what_cannot_be_decoded_is_refused_and_the_partition_goes_on() {
         sent.unwrap().await.unwrap();
     }
     publish_tick(&producer, 1_600_000_002_000).await;
-    world.wait();
-    let counts = &world.standing()["steps"]["stream-processor"]["counts"];
+    pipeline.wait();
+    let counts = &pipeline.standing()["steps"]["stream-processor"]["counts"];
     assert_eq!((&counts["accepted"], &counts["rejected"]["unknown-version"]), (&2.into(), &3.into()), "{counts}");
-    succeed(world.program("aggregator").arg("audit"));
+    succeed(pipeline.program("aggregator").arg("audit"));
 }

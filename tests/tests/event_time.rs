@@ -1,5 +1,5 @@
-//! What becomes of a record by its event time, through both steps: which windows it touches, what it moves, where it is
-//! kept.
+//! The treatment of a record by its event time, through both steps: the windows that it changes, the watermark, and the
+//! subject that it is stored on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use market::{EventTime, Instrument, Span};
 use pipeline_tests::harness::{
     KINDS, Message, Record, STORED_MS, Store, feed, gap, heartbeat, lines, newest, run_both, tick,
 };
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::{Value, json};
 use step::{Input, Operator};
 use stream_processor::Processing;
@@ -45,13 +45,13 @@ fn every_minute(from_ms: i64, to_ms: i64) -> Vec<Record> {
     (from_ms..to_ms).step_by(MINUTE as usize).map(price).collect()
 }
 
-/// What a user finds after these records came, each in a message of its own.
+/// The results of these records, each in a message of its own.
 struct Found {
     market: Store,
     stats: Store,
 }
 
-/// A window, by its kind and start; an hour of the day by its number.
+/// Kind and start of a window; for an hour of the day its number.
 type Key = (&'static str, i64);
 
 impl Found {
@@ -98,18 +98,18 @@ fn check_changes(settings: EventTimePolicy, before: &[Record], more: Record, exp
     assert_eq!(changes(settings, before, more), expected);
 }
 
-/// The evening of a day and the beginning of the next, the watermark at 00:05.
+/// The evening of a day and the start of the next, with the watermark at 00:05.
 fn past_midnight() -> Vec<Record> {
     let mut records = every_minute(DAY_2 - 3 * HOUR, DAY_2 + 5 * MINUTE);
     records.push(promise(DAY_2 + 5 * MINUTE + 5 * SECOND));
     records
 }
 
-/// A tick between two of [`past_midnight`], late for all that ended at midnight.
+/// A tick between two of [`past_midnight`], late for all windows that ended at midnight.
 const LATE: i64 = DAY_2 - 30 * SECOND;
 
 #[test]
-fn a_late_tick_revises_exactly_the_closed_windows_that_it_touches() {
+fn a_late_tick_revises_exactly_the_closed_windows_it_is_in() {
     let expected = [
         (("candle-1m", DAY_2 - MINUTE), Some(2)),
         (("5m", DAY_2 - 5 * MINUTE), Some(2)),
@@ -141,7 +141,7 @@ fn when_all_windows_of_a_late_tick_have_closed_all_are_revised() {
 }
 
 #[test]
-fn a_late_tick_is_counted_in_the_windows_that_are_still_open_without_a_revision() {
+fn a_late_tick_counts_in_open_windows_without_a_revision() {
     let mut records = every_minute(DAY_1 + 10 * HOUR, DAY_1 + 10 * HOUR + 9 * MINUTE);
     records.push(promise(DAY_1 + 10 * HOUR + 9 * MINUTE));
     let late = DAY_1 + 10 * HOUR + 7 * MINUTE + 30 * SECOND;
@@ -162,7 +162,7 @@ fn a_late_tick_is_counted_in_the_windows_that_are_still_open_without_a_revision(
 fn the_allowed_lateness_ends_with_the_millisecond() {
     let settings = EventTimePolicy::default();
     let mut records = past_midnight();
-    // The minute before midnight can be revised until the watermark stands at 00:10:00.000.
+    // The minute before midnight can be revised until the watermark reaches 00:10:00.000.
     let end = DAY_2 + 10 * MINUTE + 5 * SECOND;
     records.push(promise(end - 1));
     let changed = changes(settings, &records, price(LATE));
@@ -184,7 +184,7 @@ fn the_allowed_lateness_ends_with_the_millisecond() {
 }
 
 #[test]
-fn a_window_that_closed_empty_gets_revision_2_from_its_first_tick() {
+fn the_first_tick_of_a_closed_empty_window_makes_revision_2() {
     let records = [price(DAY_1), price(DAY_1 + 6 * MINUTE)];
     let late = price(DAY_1 + 5 * MINUTE - 1);
     let expected = [(("candle-1m", DAY_1 + 4 * MINUTE), Some(2)), (("5m", DAY_1), Some(2))];
@@ -221,7 +221,7 @@ fn windows_of_every_length_close_with_the_millisecond() {
         (("hour-of-day", 23), None),
     ];
     check_changes(settings, &early, promise(DAY_2 + 5 * SECOND), &ends_at_midnight);
-    // A tick at midnight belongs to the new day alone.
+    // A tick at midnight belongs only to the new day.
     check_changes(settings, &early, price(DAY_2 + 5 * SECOND), &ends_at_midnight);
     let found = Found::of(settings, &[price(DAY_2 - 1), price(DAY_2), flush()]).rows();
     let days = [&found[&("1d", DAY_1)]["count"], &found[&("1d", DAY_2)]["count"]];
@@ -229,7 +229,7 @@ fn windows_of_every_length_close_with_the_millisecond() {
 }
 
 #[test]
-fn a_flush_closes_what_holds_a_tick_once_and_moves_no_watermark() {
+fn a_flush_closes_windows_once_and_moves_no_watermark() {
     let settings = EventTimePolicy::default();
     let hour = DAY_1 + HOUR;
     let records = [price(DAY_1), price(hour + 10 * SECOND)];
@@ -248,7 +248,7 @@ fn a_flush_closes_what_holds_a_tick_once_and_moves_no_watermark() {
     let mut records = records.to_vec();
     records.push(flush());
     check_changes(settings, &records, flush(), &[]);
-    // A watermark that had moved would make this tick late: no row changes before the next close.
+    // If the flush had moved the watermark, this tick would be late: no row changes before the next close.
     check_changes(settings, &records, price(hour + 1), &[]);
     records.push(price(hour + 1));
     let mut expected = open.map(|key| (key, Some(2))).to_vec();
@@ -285,7 +285,7 @@ fn gaps_pass_through_and_move_nothing() {
         let with_gap: Vec<Record> = records.iter().cloned().chain([Record::Gap(gap.clone()), price(LATE)]).collect();
         let found = Found::of(EventTimePolicy::default(), &with_gap);
         assert_eq!(found.lines(RecordKind::Gap), [serde_json::to_value(&gap).unwrap()]);
-        assert_eq!((found.count("late"), found.count("accepted")), (0, 186), "the watermark stands where it stood");
+        assert_eq!((found.count("late"), found.count("accepted")), (0, 186), "the watermark has not moved");
     }
 }
 
@@ -322,14 +322,14 @@ fn input_that_was_lost_is_a_gap_before_the_first_newer_record() {
     assert_eq!(gaps, [expected]);
 }
 
-/// Where a record ends up, and what it moves.
+/// Destination of a record, and its effect on the watermark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// On `price`, and time goes on.
+enum Destination {
+    /// On `price`, and the watermark advances.
     Counts,
-    /// On `price`, out of order or late: time stands where it stood.
+    /// On `price`, out of order or late: the watermark does not move.
     CountsBehind,
-    /// Nowhere but in a count.
+    /// Only counted.
     Duplicate,
     /// On `late`.
     Late,
@@ -337,13 +337,14 @@ enum Fate {
     Rejected(&'static str),
 }
 
-/// Adds a message to the ticks around midnight and one in the open minute 00:05; that minute closes when time moves on.
-fn check_fate(line: &str, is_known_schema: bool, expected: Fate) {
-    check_fate_of(line, is_known_schema, STORED_MS, expected);
+/// Adds a message to the ticks around midnight and one in the open minute 00:05; that minute closes when the watermark
+/// advances.
+fn check_destination(line: &str, is_known_schema: bool, expected: Destination) {
+    check_destination_of(line, is_known_schema, STORED_MS, expected);
 }
 
 /// The same for a message that was stored at this time.
-fn check_fate_of(line: &str, is_known_schema: bool, stored_ms: i64, expected: Fate) {
+fn check_destination_of(line: &str, is_known_schema: bool, stored_ms: i64, expected: Destination) {
     let mut records = past_midnight();
     records.push(price(DAY_2 + 5 * MINUTE));
     let mut messages = feed(&records, |_| true);
@@ -354,29 +355,29 @@ fn check_fate_of(line: &str, is_known_schema: bool, stored_ms: i64, expected: Fa
     let more = |kind: RecordKind| after.lines(kind).len() - before.lines(kind).len();
     let counted = |name: &str| after.count(name) - before.count(name);
     let found = match (more(RecordKind::Price), more(RecordKind::Late), more(RecordKind::Rejected)) {
-        (1, 0, 0) if after.rows().contains_key(&("candle-1m", DAY_2 + 5 * MINUTE)) => Fate::Counts,
-        (1, 0, 0) => Fate::CountsBehind,
-        (0, 1, 0) => Fate::Late,
+        (1, 0, 0) if after.rows().contains_key(&("candle-1m", DAY_2 + 5 * MINUTE)) => Destination::Counts,
+        (1, 0, 0) => Destination::CountsBehind,
+        (0, 1, 0) => Destination::Late,
         (0, 0, 1) => {
             let reason = after.lines(RecordKind::Rejected)[0]["reason"].as_str().unwrap().to_owned();
             assert_eq!(after.market.counts["rejected"], json!({ reason.as_str(): 1 }));
             match expected {
-                Fate::Rejected(word) if word == reason => expected,
+                Destination::Rejected(word) if word == reason => expected,
                 _ => panic!("rejected as {reason}: {line}"),
             }
         }
-        _ => Fate::Duplicate,
+        _ => Destination::Duplicate,
     };
     assert_eq!(found, expected, "{line}");
     let counts = [counted("accepted"), counted("late"), counted("duplicate")];
     let expected_counts = match found {
-        Fate::Counts | Fate::CountsBehind => [1, 0, 0],
-        Fate::Late => [0, 1, 0],
-        Fate::Duplicate => [0, 0, 1],
-        Fate::Rejected(_) => [0, 0, 0],
+        Destination::Counts | Destination::CountsBehind => [1, 0, 0],
+        Destination::Late => [0, 1, 0],
+        Destination::Duplicate => [0, 0, 1],
+        Destination::Rejected(_) => [0, 0, 0],
     };
     assert_eq!(counts, expected_counts, "{line}");
-    if matches!(found, Fate::Late | Fate::Duplicate | Fate::Rejected(_)) {
+    if matches!(found, Destination::Late | Destination::Duplicate | Destination::Rejected(_)) {
         assert_eq!(after.rows(), before.rows(), "{line}");
     }
 }
@@ -387,45 +388,48 @@ fn every_kind_of_tick_ends_where_the_table_says() {
     // The watermark of this tick closes the minute 00:05.
     let now = open + MINUTE + 5 * SECOND;
     let base = tick(&bitcoin(), now, 100.0);
-    let check = |change: &dyn Fn(&mut TickLine<'static>), expected: Fate| {
+    let check = |change: &dyn Fn(&mut TickLine<'static>), expected: Destination| {
         let mut line = base.clone();
         change(&mut line);
-        check_fate(&serde_json::to_string(&line).unwrap(), true, expected);
+        check_destination(&serde_json::to_string(&line).unwrap(), true, expected);
     };
-    check(&|_| (), Fate::Counts);
-    check(&|tick| tick.ingest_ms = now - 2 * MINUTE, Fate::Counts);
-    check(&|tick| tick.ingest_ms = i64::MAX, Fate::Counts);
-    check(&|tick| tick.event_ms = LATE, Fate::CountsBehind);
-    check(&|tick| tick.event_ms = open + 1, Fate::CountsBehind);
-    check(&|tick| tick.event_ms = DAY_2 - 10 * MINUTE, Fate::Late);
-    check(&|tick| tick.event_ms = EventTime::EARLIEST.ms(), Fate::Late);
-    check(&|tick| tick.event_ms = DAY_2, Fate::Duplicate);
-    check(&|tick| (tick.event_ms, tick.close) = (DAY_2, 77.0), Fate::Duplicate);
-    check(&|tick| (tick.event_ms, tick.id) = (DAY_2, Some(1)), Fate::CountsBehind);
-    check(&|tick| (tick.event_ms, tick.grain_ms) = (DAY_2, Some(1)), Fate::CountsBehind);
-    check(&|tick| tick.event_ms = EventTime::EARLIEST.ms() - 1, Fate::Rejected("out-of-range"));
-    check(&|tick| tick.event_ms = 0, Fate::Rejected("out-of-range"));
-    check(&|tick| tick.event_ms = i64::MIN, Fate::Rejected("out-of-range"));
-    check(&|tick| (tick.event_ms, tick.ingest_ms) = (i64::MAX, i64::MAX), Fate::Rejected("out-of-range"));
-    check(&|tick| tick.ingest_ms = now - 2 * MINUTE - 1, Fate::Rejected("future"));
-    check(&|tick| tick.ingest_ms = i64::MIN, Fate::Rejected("future"));
-    check(&|tick| (tick.event_ms, tick.ingest_ms) = (STORED_MS + 2 * MINUTE, i64::MAX), Fate::Counts);
-    check(&|tick| (tick.event_ms, tick.ingest_ms) = (STORED_MS + 2 * MINUTE + 1, i64::MAX), Fate::Rejected("future"));
-    check(&|tick| tick.coin = "ethereum".into(), Fate::Rejected("wrong-instrument"));
-    check(&|tick| tick.close = 0.0, Fate::Rejected("zero-price"));
-    check(&|tick| tick.close = -1.0, Fate::Rejected("negative-price"));
-    check(&|tick| tick.high = Some(99.0), Fate::Rejected("high-low-order"));
-    check(&|tick| tick.close = 1e16, Fate::Rejected("out-of-range"));
-    check(&|tick| tick.grain_ms = Some(0), Fate::Rejected("out-of-range"));
+    check(&|_| (), Destination::Counts);
+    check(&|tick| tick.ingest_ms = now - 2 * MINUTE, Destination::Counts);
+    check(&|tick| tick.ingest_ms = i64::MAX, Destination::Counts);
+    check(&|tick| tick.event_ms = LATE, Destination::CountsBehind);
+    check(&|tick| tick.event_ms = open + 1, Destination::CountsBehind);
+    check(&|tick| tick.event_ms = DAY_2 - 10 * MINUTE, Destination::Late);
+    check(&|tick| tick.event_ms = EventTime::EARLIEST.ms(), Destination::Late);
+    check(&|tick| tick.event_ms = DAY_2, Destination::Duplicate);
+    check(&|tick| (tick.event_ms, tick.close) = (DAY_2, 77.0), Destination::Duplicate);
+    check(&|tick| (tick.event_ms, tick.id) = (DAY_2, Some(1)), Destination::CountsBehind);
+    check(&|tick| (tick.event_ms, tick.grain_ms) = (DAY_2, Some(1)), Destination::CountsBehind);
+    check(&|tick| tick.event_ms = EventTime::EARLIEST.ms() - 1, Destination::Rejected("out-of-range"));
+    check(&|tick| tick.event_ms = 0, Destination::Rejected("out-of-range"));
+    check(&|tick| tick.event_ms = i64::MIN, Destination::Rejected("out-of-range"));
+    check(&|tick| (tick.event_ms, tick.ingest_ms) = (i64::MAX, i64::MAX), Destination::Rejected("out-of-range"));
+    check(&|tick| tick.ingest_ms = now - 2 * MINUTE - 1, Destination::Rejected("future"));
+    check(&|tick| tick.ingest_ms = i64::MIN, Destination::Rejected("future"));
+    check(&|tick| (tick.event_ms, tick.ingest_ms) = (STORED_MS + 2 * MINUTE, i64::MAX), Destination::Counts);
+    check(
+        &|tick| (tick.event_ms, tick.ingest_ms) = (STORED_MS + 2 * MINUTE + 1, i64::MAX),
+        Destination::Rejected("future"),
+    );
+    check(&|tick| tick.coin = "ethereum".into(), Destination::Rejected("wrong-instrument"));
+    check(&|tick| tick.close = 0.0, Destination::Rejected("zero-price"));
+    check(&|tick| tick.close = -1.0, Destination::Rejected("negative-price"));
+    check(&|tick| tick.high = Some(99.0), Destination::Rejected("high-low-order"));
+    check(&|tick| tick.close = 1e16, Destination::Rejected("out-of-range"));
+    check(&|tick| tick.grain_ms = Some(0), Destination::Rejected("out-of-range"));
     let line = serde_json::to_string(&base).unwrap();
-    check_fate(&line.replace("100.0", "1e999"), true, Fate::Rejected("non-finite"));
-    check_fate(&line.replace("100.0", "NaN"), true, Fate::Rejected("unparsable"));
-    check_fate(&line.replace("event_ms", "event"), true, Fate::Rejected("unparsable"));
-    check_fate("garbage", true, Fate::Rejected("unparsable"));
-    check_fate(&line, false, Fate::Rejected("unknown-version"));
-    check_fate(&vec![line.as_str(); 501].join("\n"), true, Fate::Rejected("too-long"));
-    check_fate(&format!("{line}{}", " ".repeat(1 << 20)), true, Fate::Rejected("too-long"));
-    check_fate(&line.replace("\"grain_ms\"", "\"unknown_field\":[1,2],\"grain_ms\""), true, Fate::Counts);
+    check_destination(&line.replace("100.0", "1e999"), true, Destination::Rejected("non-finite"));
+    check_destination(&line.replace("100.0", "NaN"), true, Destination::Rejected("unparsable"));
+    check_destination(&line.replace("event_ms", "event"), true, Destination::Rejected("unparsable"));
+    check_destination("garbage", true, Destination::Rejected("unparsable"));
+    check_destination(&line, false, Destination::Rejected("unknown-version"));
+    check_destination(&vec![line.as_str(); 501].join("\n"), true, Destination::Rejected("too-long"));
+    check_destination(&format!("{line}{}", " ".repeat(1 << 20)), true, Destination::Rejected("too-long"));
+    check_destination(&line.replace("\"grain_ms\"", "\"unknown_field\":[1,2],\"grain_ms\""), true, Destination::Counts);
 }
 
 #[test]
@@ -439,7 +443,7 @@ fn a_heartbeat_or_a_tick_from_the_future_moves_nothing() {
     let mut early = tick(&bitcoin(), DAY_2 + HOUR, 5.0);
     early.ingest_ms = DAY_2 + HOUR - 2 * MINUTE - 1;
     check_changes(EventTimePolicy::default(), &records, Record::Tick(early), &[]);
-    // A sender can write any ingest time, but not when the server stored its message.
+    // A sender can choose the ingest time, but not the server's time of storing.
     let year_9999 = EventTime::LATEST.ms();
     check_changes(EventTimePolicy::default(), &records, promise(year_9999), &[]);
     check_changes(EventTimePolicy::default(), &records, price(year_9999), &[]);
@@ -459,12 +463,13 @@ fn the_ends_of_the_calendar_have_windows_too() {
     assert_eq!(rows[&("candle-1m", last + 1 - 2 * MINUTE)]["revision"], 2);
 }
 
+/// More ticks than an instrument remembers: a repeated forgotten tick is late, and never counted twice.
 #[test]
-fn more_ticks_than_can_be_remembered_are_late_when_they_come_again_and_never_counted_twice() {
+fn forgotten_ticks_are_late_when_repeated() {
     let many = 2 * IDENTITIES_MAX as i64;
     let numbered = |id: i64| {
         let mut tick = tick(&bitcoin(), DAY_1 + id / 100, 100.0);
-        // A hole behind each id: those without one are remembered together.
+        // Non-consecutive ids, since consecutive ones are remembered as one run.
         tick.id = Some(2 * id as u64);
         Record::Tick(tick)
     };
@@ -491,9 +496,9 @@ fn revisions(csv: &str) -> BTreeMap<String, (u32, u32)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_show_the_revisions_of_late_ticks() {
-    let world = World::new().await;
-    let _services = [world.start("stream-processor"), world.start("aggregator")];
-    let producer = world.server.connect("producer").await;
+    let pipeline = TestPipeline::new().await;
+    let _services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
+    let producer = pipeline.server.connect("producer").await;
     let send = async |number: usize, record: &Record| {
         let (kind, payload) = match record {
             Record::Tick(tick) => (RecordKind::Tick, codec::single(tick)),
@@ -508,10 +513,10 @@ async fn tables_show_the_revisions_of_late_ticks() {
     for (number, record) in records.iter().enumerate() {
         send(number, record).await;
     }
-    world.wait();
-    let counts = ["accepted", "late", "duplicate"].map(|name| world.count(name));
+    pipeline.wait();
+    let counts = ["accepted", "late", "duplicate"].map(|name| pipeline.count(name));
     assert_eq!(counts, [186, 1, 0]);
-    let tables = world.tables();
+    let tables = pipeline.tables();
     let row = |table: &str, start_ms: i64| revisions(&tables[table])[&EventTime(start_ms).to_rfc3339()];
     assert_eq!(row("candles-1m", DAY_2 - MINUTE), (2, 2));
     assert_eq!(row("candles-1m", DAY_2 - 2 * MINUTE), (1, 1));

@@ -1,4 +1,4 @@
-//! The transaction against the real server: all or nothing, and one owner.
+//! The transaction against a real server: all or nothing, and a single owner.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -52,8 +52,9 @@ fn part(partition: u32, fence: u64, messages: Vec<Outgoing>) -> Part {
     Part { partition, fence, messages, position }
 }
 
+/// A commit replaces only the position that it expects; a refused commit stores nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_expected_position_is_replaced_and_a_refusal_stores_nothing() {
+async fn only_the_expected_position_is_replaced() {
     let server = Server::with_streams().await;
     let connection = server.connect("stream-processor").await;
     let transactions = Transactions::new(&connection, Stream::Market);
@@ -70,7 +71,7 @@ async fn only_the_expected_position_is_replaced_and_a_refusal_stores_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_partitions_commit_together_and_each_learns_its_own_fence() {
+async fn partitions_of_one_commit_each_learn_their_own_fence() {
     let server = Server::with_streams().await;
     let connection = server.connect("stream-processor").await;
     let transactions = Transactions::new(&connection, Stream::Market);
@@ -85,7 +86,7 @@ async fn several_partitions_commit_together_and_each_learns_its_own_fence() {
         assert_eq!(outcome, Outcome::Stored(found.fence), "partition {partition}");
         fences[partition] = found.fence;
     }
-    // Another owner takes partition 1: the batch is refused, and the others are stored without it.
+    // Another owner takes partition 1: the batch is refused, and the other parts are stored without it.
     transactions.commit(&[part(1, fences[1], vec![])]).await.unwrap();
     let outcomes = transactions.commit(&parts(fences)).await.unwrap();
     let last_seq = stream_info(&connection, "MARKET").await.unwrap().state.last_seq;
@@ -101,7 +102,7 @@ async fn the_largest_batch_is_accepted() {
     assert_eq!(outcome, [Outcome::Stored(MESSAGES_MAX as u64)]);
 }
 
-/// Sends a batch by hand, message by message with its own headers, and returns the error code of the last answer.
+/// Sends a batch message by message with its own headers, and returns the error code of the last answer.
 async fn refusal(connection: &Connection, messages: &[(String, HeaderMap)]) -> u32 {
     let (last, others) = messages.split_last().unwrap();
     for (subject, headers) in others {
@@ -112,7 +113,7 @@ async fn refusal(connection: &Connection, messages: &[(String, HeaderMap)]) -> u
     answer["error"]["err_code"].as_u64().unwrap_or_default() as u32
 }
 
-/// Headers of a message of a batch, in which later ones replace earlier ones; an empty value leaves a header out.
+/// Headers of a batch message; later ones replace earlier ones, and an empty value removes a header.
 fn headers(id: &str, number: usize, more: &[(&str, &str)]) -> HeaderMap {
     let number = number.to_string();
     let mut all = BTreeMap::from([("Nats-Batch-Id", id), ("Nats-Batch-Sequence", &number)]);
@@ -123,7 +124,7 @@ fn headers(id: &str, number: usize, more: &[(&str, &str)]) -> HeaderMap {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_batch_is_answered_as_it_is_classed_and_stores_nothing() {
+async fn every_batch_error_gets_its_class_and_stores_nothing() {
     const OUTPUT: &str = "market.3.price.bitcoin.usd";
     const POSITION: &str = "checkpoint.market.3.position";
     const COMMIT: (&str, &str) = ("Nats-Batch-Commit", "1");
@@ -168,13 +169,14 @@ async fn what_is_wrong_with_a_batch_is_answered_as_it_is_classed_and_stores_noth
     assert_eq!(stream_info(&connection, "MARKET").await.unwrap().state.last_seq, before);
 }
 
+/// A message that the server cannot take is named in the error, and no message of its batch is sent.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_the_server_does_not_take_is_named_and_nothing_of_its_batch_is_sent() {
+async fn a_message_the_server_cannot_take_stops_its_whole_batch() {
     let server = Server::with_streams().await;
     let proxy = Proxy::start(&server).await;
     let connection = proxy.connect(&server, "stream-processor").await;
     let transactions = Transactions::new(&connection, Stream::Market);
-    // The payload alone would fit, with its headers it does not.
+    // The payload alone fits, but not with its headers.
     let large = Outgoing { payload: noise((1 << 20) - 20).into(), ..output(3, "") };
     let refused = transactions.commit(&[part(3, 0, vec![output(3, "{}"), large])]).await;
     let text = refused.unwrap_err().to_string();
@@ -182,12 +184,12 @@ async fn a_message_that_the_server_does_not_take_is_named_and_nothing_of_its_bat
     assert!(parts.iter().all(|part| text.contains(part)), "{text}");
     assert_eq!(proxy.batches(), 0);
     let next = transactions.commit(&[part(3, 0, vec![output(3, "{}")])]).await.unwrap();
-    assert_eq!(next, [Outcome::Stored(2)], "the connection is none the worse for it");
+    assert_eq!(next, [Outcome::Stored(2)], "the connection still works");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_owners_that_fight_store_everything_once() {
-    /// So often each of them must have won, and lost.
+    /// Each of them must win, and lose, this often.
     const ROUNDS: u64 = 8;
     let server = Server::with_streams().await;
     let lasting = AtomicUsize::new(2);
@@ -199,8 +201,8 @@ async fn two_owners_that_fight_store_everything_once() {
         while lasting.load(Ordering::Relaxed) > 0 {
             let part = owner.part(1 + (stored + seed) % 30);
             if (stored + fenced) % 10 == seed {
-                // Frozen between apply and send, like a process that is stopped, and awake again when all has changed. Not
-                // again before it has tried nine times awake, or one of the two would never win on a busy machine.
+                // Frozen between apply and send, like a stopped process, and woken when all has changed. Not again
+                // before nine attempts without a freeze, or one of the two would never win on a busy machine.
                 tokio::time::sleep(Duration::from_millis(30)).await;
             }
             let outcome = transactions.commit(std::slice::from_ref(&part)).await.unwrap()[0];
@@ -222,7 +224,7 @@ async fn two_owners_that_fight_store_everything_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_recovered_beside_a_busy_owner_is_always_of_one_commit() {
+async fn recovery_beside_a_busy_owner_reads_a_single_commit() {
     const PASSES: usize = 400;
     const AT_ONCE: usize = 10;
     let server = Server::with_streams().await;
@@ -242,7 +244,7 @@ async fn what_is_recovered_beside_a_busy_owner_is_always_of_one_commit() {
             let connection = server.connect("stream-processor").await;
             let mut last = 0;
             for _ in 0..PASSES / AT_ONCE {
-                // Recovery checks every sum against what each instrument must have had at that count.
+                // Recovery checks every sum against the turns of each instrument at that count.
                 let found = Counting::recover(&connection, 3).await;
                 assert!(found.count >= last, "the position went back");
                 last = found.count;
@@ -257,9 +259,9 @@ async fn what_is_recovered_beside_a_busy_owner_is_always_of_one_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn batches_that_a_dead_client_left_open_hold_up_nobody_for_long() {
+async fn open_batches_of_a_dead_client_block_others_only_briefly() {
     let server = Server::with_streams().await;
-    // More than the server has room for, each with its first message only.
+    // More than the server has room for, each with only its first message.
     let dead = server.connect("stream-processor").await;
     for idx in 0..70 {
         let first = headers(&format!("dead-{idx}"), 1, &[]);

@@ -1,5 +1,4 @@
-//! Live forecasts: the same at any speed and after any crash, each scored by its truth, from models that were chosen
-//! fairly.
+//! Live forecasts: equal at any speed and after any crash, each scored by its actual value, from fairly chosen models.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,9 +11,10 @@ use bus::topology::Limits;
 use bus::{Connection, RecordKind, Stream, codec, objects, subject};
 use flate2::read::MultiGzDecoder;
 use market::{Candle, Instrument, Recipe, Window};
+use pipeline_tests::process::signal;
 use pipeline_tests::programs::{Running, children, eventually, fail, is_alive, name_of, succeed};
-use pipeline_tests::server::{nats_args, signal};
-use pipeline_tests::world::{World, sample};
+use pipeline_tests::server::nats_args;
+use pipeline_tests::test_pipeline::{TestPipeline, sample};
 use serde_json::Value;
 use store::model_card::FileDigest;
 use store::paths::{MODEL, model_key};
@@ -22,12 +22,12 @@ use store::paths::{MODEL, model_key};
 const QUARTER_MS: i64 = 15 * 60_000;
 const DAY_MS: i64 = 86_400_000;
 
-/// The first minutes of the bundled month, as a recording in the world's folder.
-fn minutes(world: &World, count: usize) -> PathBuf {
+/// The first minutes of the bundled month, as a recording in the pipeline's folder.
+fn minutes(pipeline: &TestPipeline, count: usize) -> PathBuf {
     let mut text = String::new();
     let file = std::fs::File::open(sample("btcusdt_1m_2020-03.csv.gz")).unwrap();
     MultiGzDecoder::new(file).read_to_string(&mut text).unwrap();
-    let path = world.dir.path().join("minutes.csv");
+    let path = pipeline.dir.path().join("minutes.csv");
     std::fs::write(
         &path,
         text.lines().take(count + 1).fold(String::new(), |mut all, line| {
@@ -39,22 +39,22 @@ fn minutes(world: &World, count: usize) -> PathBuf {
     path
 }
 
-/// A trainer with small models: what is tested is when they are made and what becomes of them.
-fn trainer(world: &World) -> Command {
-    let mut command = world.program("trainer");
+/// A trainer with small models: the tests are about when models are made and used.
+fn trainer(pipeline: &TestPipeline) -> Command {
+    let mut command = pipeline.program("trainer");
     command.args(["run", "--archive", "archive", "--threads", "1", "--folds", "1", "--rounds", "40"]);
     command
 }
 
-/// Replays and waits until all of it is forecast.
-fn forecast_all(world: &World, replay: &mut Command) {
+/// Replays and waits until everything is forecast.
+fn forecast_all(pipeline: &TestPipeline, replay: &mut Command) {
     succeed(replay);
-    succeed(world.program("topology").args(["wait", "market", "forecast"]));
+    succeed(pipeline.program("topology").args(["wait", "market", "forecast"]));
 }
 
 /// All lines of FORECAST by kind, in order, however they are packed.
-async fn forecasts(world: &World) -> BTreeMap<&'static str, Vec<String>> {
-    let connection = Connection::open(&nats_args(world.server.url(), "reader"), None).await.unwrap();
+async fn forecasts(pipeline: &TestPipeline) -> BTreeMap<&'static str, Vec<String>> {
+    let connection = Connection::open(&nats_args(pipeline.server.url(), "reader"), None).await.unwrap();
     let mut all = BTreeMap::new();
     for kind in [RecordKind::Next, RecordKind::Score, RecordKind::Model] {
         let filters = vec![subject::of_kind(Stream::Forecast, kind, None)];
@@ -70,9 +70,9 @@ async fn forecasts(world: &World) -> BTreeMap<&'static str, Vec<String>> {
     all
 }
 
-/// The close of each quarter of an hour, by its end, as the aggregator issued it first.
-async fn closes(world: &World) -> BTreeMap<i64, f64> {
-    let connection = Connection::open(&nats_args(world.server.url(), "reader"), None).await.unwrap();
+/// The close of each quarter of an hour, by its end, as first issued by the aggregator.
+async fn closes(pipeline: &TestPipeline) -> BTreeMap<i64, f64> {
+    let connection = Connection::open(&nats_args(pipeline.server.url(), "reader"), None).await.unwrap();
     let filters = vec![subject::of_kind(Stream::Stats, RecordKind::Stats(Window::QuarterHour), None)];
     let mut closes = BTreeMap::new();
     read_to_end(&connection, Selection { stream: Stream::Stats, filters, from: 1 }, |delivery| {
@@ -93,7 +93,7 @@ fn parsed(lines: &[String]) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_speed_and_kills_in_mid_fit_give_the_same_forecasts() {
-    let at_once = World::new().await;
+    let at_once = TestPipeline::new().await;
     let file = minutes(&at_once, 7_300);
     let _processor = at_once.start("stream-processor");
     let _trainer = Running::start(&mut trainer(&at_once));
@@ -102,8 +102,8 @@ async fn any_speed_and_kills_in_mid_fit_give_the_same_forecasts() {
     assert_eq!(expected["model"].len(), 4, "the first day is too short, then one a day: {:?}", expected["model"]);
     assert!(expected["next"].len() > 150, "{}", expected["next"].len());
 
-    // A tick at a time, and a trainer that dies whenever it begins to fit.
-    let slowly = World::new().await;
+    // One tick at a time, and a trainer that is killed whenever it starts to fit.
+    let slowly = TestPipeline::new().await;
     let _processor = slowly.start("stream-processor");
     let mut replay = slowly.replay(&file, "1m");
     let replaying = std::thread::spawn(move || succeed(replay.args(["--speed", "60000x"])));
@@ -121,7 +121,7 @@ async fn any_speed_and_kills_in_mid_fit_give_the_same_forecasts() {
     assert_eq!(forecasts(&slowly).await, expected);
 }
 
-/// The process in which a trainer fits a model, as soon as there is one that is not `other`.
+/// The fit process of a trainer, once there is one other than `other`.
 fn fit_of(trainer: u32, other: Option<u32>) -> u32 {
     let mut found = None;
     eventually("a process fits a model", || {
@@ -132,66 +132,71 @@ fn fit_of(trainer: u32, other: Option<u32>) -> u32 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fit_that_dies_takes_nothing_with_it_and_none_outlives_its_trainer() {
-    let world = World::new().await;
-    let file = minutes(&world, 7_300);
-    let _processor = world.start("stream-processor");
-    succeed(&mut world.replay(&file, "1m"));
-    world.wait_for_market();
-    // It takes an hour to learn so slowly.
+async fn a_fit_crash_is_contained_and_no_fit_outlives_its_trainer() {
+    let pipeline = TestPipeline::new().await;
+    let file = minutes(&pipeline, 7_300);
+    let _processor = pipeline.start("stream-processor");
+    succeed(&mut pipeline.replay(&file, "1m"));
+    pipeline.wait_for_market();
+    // Learning this slowly takes an hour.
     let slowly = ["--recipe", "volatility", "--interval", "1m", "--learning-rate", "0.00001", "--rounds", "100000"];
-    let mut command = world.program("trainer");
+    let mut command = pipeline.program("trainer");
     command.args(["run", "--archive", "archive"]).args(slowly);
     let (mut trainer, lines) = Running::start_followed(&mut command);
     let first = fit_of(trainer.id(), None);
-    eventually("a list of processes shows what it is", || name_of(first) == "trainer-fit");
+    eventually("the fit process has its name", || name_of(first) == "trainer-fit");
     signal(first, "KILL");
     let mut said = lines.map_while(Result::ok);
-    assert!(said.any(|line| line.contains("ended before it was done (signal: 9 (SIGKILL))")), "it tells nobody");
+    assert!(
+        said.any(|line| line.contains("ended before it was done (signal: 9 (SIGKILL))")),
+        "the crash is not logged"
+    );
     let second = fit_of(trainer.id(), Some(first));
     assert!(trainer.is_running());
-    // Nobody tells the fit.
+    // Kills only the trainer.
     trainer.kill();
-    eventually("the fit has ended too", || !is_alive(second));
+    eventually("the fit process has ended too", || !is_alive(second));
 }
 
+/// A fit process uses the settings that its trainer was started with, even if `.env` or the environment changed
+/// meanwhile.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fit_goes_by_what_its_trainer_was_told_whatever_has_become_of_the_settings() {
-    let world = World::new().await;
-    let file = minutes(&world, 7_300);
-    let _processor = world.start("stream-processor");
-    let mut command = trainer(&world);
+async fn a_fit_process_uses_the_settings_of_its_trainer() {
+    let pipeline = TestPipeline::new().await;
+    let file = minutes(&pipeline, 7_300);
+    let _processor = pipeline.start("stream-processor");
+    let mut command = trainer(&pipeline);
     command.env("CANDLEWIRE_LOG", "info");
     let (mut trainer, lines) = Running::start_followed(&mut command);
     let mut said = lines.map_while(Result::ok);
-    succeed(&mut world.replay(&file, "1m"));
+    succeed(&mut pipeline.replay(&file, "1m"));
     assert!(said.any(|line| line.contains("fitting a model")), "the trainer ended by itself");
-    // Whatever starts in this folder from now on ends at once.
-    std::fs::write(world.dir.path().join(".env"), "CANDLEWIRE_LOG='info\n").unwrap();
-    let (code, error) = fail(world.program("trainer").args(["health"]));
+    // From now on every program started in this folder fails.
+    std::fs::write(pipeline.dir.path().join(".env"), "CANDLEWIRE_LOG='info\n").unwrap();
+    let (code, error) = fail(pipeline.program("trainer").args(["health"]));
     assert!(code == 2 && error.contains("cannot read .env"), "{code} {error}");
     let reading = std::thread::spawn(move || said.collect::<Vec<_>>());
-    succeed(world.program("topology").args(["wait", "market", "forecast"]).current_dir("/"));
-    assert_eq!(forecasts(&world).await["model"].len(), 4);
+    succeed(pipeline.program("topology").args(["wait", "market", "forecast"]).current_dir("/"));
+    assert_eq!(forecasts(&pipeline).await["model"].len(), 4);
     trainer.terminate();
     assert_eq!(trainer.wait(), Some(0));
     let said = reading.join().unwrap();
-    assert!(said.iter().any(|line| line.contains("fitting a model")), "all fits had begun before: {said:#?}");
+    assert!(said.iter().any(|line| line.contains("fitting a model")), "no fit started after the change: {said:#?}");
     assert!(!said.iter().any(|line| line.contains("WARN")), "{said:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_candle_has_one_forecast_that_its_truth_scores() {
-    let world = World::new().await;
-    let file = minutes(&world, 4_800);
-    let _services = [world.start("stream-processor"), world.start("aggregator")];
-    let _trainer = Running::start(&mut trainer(&world));
-    forecast_all(&world, &mut world.replay(&file, "1m"));
-    world.wait();
-    let all = forecasts(&world).await;
+    let pipeline = TestPipeline::new().await;
+    let file = minutes(&pipeline, 4_800);
+    let _services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
+    let _trainer = Running::start(&mut trainer(&pipeline));
+    forecast_all(&pipeline, &mut pipeline.replay(&file, "1m"));
+    pipeline.wait();
+    let all = forecasts(&pipeline).await;
     let (next, scores, models) = (parsed(&all["next"]), parsed(&all["score"]), parsed(&all["model"]));
 
-    // Due at midnight, counting one candle later; from there on one forecast a candle, about the candle that follows.
+    // Due at midnight, effective one candle later; from then on one forecast per candle, about the next candle.
     let first = models[0]["valid_from_ms"].as_i64().unwrap();
     assert_eq!(first % DAY_MS, QUARTER_MS);
     let made: Vec<i64> = next.iter().map(|next| next["made_ms"].as_i64().unwrap()).collect();
@@ -205,9 +210,9 @@ async fn each_candle_has_one_forecast_that_its_truth_scores() {
         assert!(ends.is_sorted() && ends.len() >= 4, "{next}");
     }
 
-    // Scored by the close of the target as the aggregator has it.
-    let candles = closes(&world).await;
-    assert_eq!(scores.len() + 1, next.len(), "only the last one has no truth yet");
+    // Scored by the target's close in STATS.
+    let candles = closes(&pipeline).await;
+    assert_eq!(scores.len() + 1, next.len(), "only the last one has no score yet");
     for (score, next) in scores.iter().zip(&next) {
         assert_eq!((&score["model"], &score["prediction"]), (&next["model"], &next["prediction"]));
         let actual = candles[&score["target_end_ms"].as_i64().unwrap()];
@@ -217,7 +222,7 @@ async fn each_candle_has_one_forecast_that_its_truth_scores() {
         assert_eq!(score["inside"], inside);
     }
 
-    // A model is used from its own record on, and says how it did against the one before.
+    // A model is used from its own record on, and carries its comparison with the model before.
     let used: Vec<&Value> = models.iter().filter(|model| model["role"] != "rejected").collect();
     for next in &next {
         let made = next["made_ms"].as_i64().unwrap();
@@ -225,16 +230,16 @@ async fn each_candle_has_one_forecast_that_its_truth_scores() {
         assert_eq!(next["model"], newest["model"]);
     }
     assert!(models[0].get("incumbent").is_none() && models[1]["incumbent"]["rmse"].is_f64());
-    // All rows of the newer holdout are unknown to the older model too, so the scores are of the same rows.
+    // All rows of the newer holdout are unknown to the older model too, so both scores are about the same rows.
     assert!(models[1..].iter().all(|model| model["incumbent"]["rows"] == model["scores"]["rows"]));
-    let loses = |model: &Value| model["incumbent"]["rmse"].as_f64() <= model["scores"]["rmse"].as_f64();
-    assert!(models[1..].iter().all(|model| (model["role"] == "rejected") == loses(model)), "{models:?}");
+    let lost = |model: &Value| model["incumbent"]["rmse"].as_f64() <= model["scores"]["rmse"].as_f64();
+    assert!(models[1..].iter().all(|model| (model["role"] == "rejected") == lost(model)), "{models:?}");
 
-    // What the scores come to, for people and machines.
-    let table = succeed(world.program("trainer").arg("evaluate"));
+    // The mean scores, for people and machines.
+    let table = succeed(pipeline.program("trainer").arg("evaluate"));
     assert!(table.contains("bitcoin/usdt · recipe returns · interval 15m"), "{table}");
     let json: Value =
-        serde_json::from_str(&succeed(world.program("trainer").args(["evaluate", "--format", "json"]))).unwrap();
+        serde_json::from_str(&succeed(pipeline.program("trainer").args(["evaluate", "--format", "json"]))).unwrap();
     let (all, spans) = (&json[0]["all"], json[0]["spans"].as_array().unwrap());
     let inside = scores.iter().filter(|score| score["inside"] == true).count() as f64;
     for parts in [json[0]["models"].as_array().unwrap(), spans] {
@@ -249,10 +254,10 @@ async fn each_candle_has_one_forecast_that_its_truth_scores() {
     assert!((all["rmse"].as_f64().unwrap() / rmse - 1.0).abs() < 1e-9, "{all}");
 }
 
-/// Models that were replaced go from the object store; whatever a killed trainer goes on with must still be there.
+/// Replaced models are removed from the object store; those that a restarted trainer needs must still be there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trainer_that_catches_up_may_be_stopped_anywhere() {
-    let straight = World::new().await;
+    let straight = TestPipeline::new().await;
     let file = minutes(&straight, 10_000);
     let _processor = straight.start("stream-processor");
     let every = ["--every", "8h", "--expire", "20h"];
@@ -260,13 +265,13 @@ async fn a_trainer_that_catches_up_may_be_stopped_anywhere() {
     forecast_all(&straight, &mut straight.replay(&file, "1m"));
     let expected = forecasts(&straight).await;
     assert!(expected["model"].len() > 12, "{}", expected["model"].len());
-    // A model that wins again is as good as new: there is a forecast for each candle, though none lives for a day.
+    // A model that wins again counts as new: every candle has a forecast although no model lives for a day.
     assert!(parsed(&expected["model"]).iter().any(|model| model["role"] == "rejected"));
     let made: Vec<i64> = parsed(&expected["next"]).iter().map(|next| next["made_ms"].as_i64().unwrap()).collect();
     let missing: Vec<&[i64]> = made.windows(2).filter(|pair| pair[1] - pair[0] != QUARTER_MS).collect();
-    assert_eq!(missing.len(), 1, "but in and after the hole of the recording: {missing:?}");
+    assert_eq!(missing.len(), 1, "only in and after the gap of the recording: {missing:?}");
 
-    let stopped = World::new().await;
+    let stopped = TestPipeline::new().await;
     let _processor = stopped.start("stream-processor");
     succeed(&mut stopped.replay(&file, "1m"));
     stopped.wait_for_market();
@@ -287,7 +292,7 @@ async fn a_trainer_that_catches_up_may_be_stopped_anywhere() {
             assert_eq!(running.wait(), Some(0), "{last:#?}");
         }
     }
-    // One that stands by goes on where the active one dies.
+    // A standby continues where the active trainer dies.
     let mut command = trainer(&stopped);
     command.args(every).env("CANDLEWIRE_LOG", "info");
     let (mut active, lines) = Running::start_followed(&mut command);
@@ -299,12 +304,12 @@ async fn a_trainer_that_catches_up_may_be_stopped_anywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_object_store_is_waited_for_and_nothing_is_fitted_again() {
-    let world = World::with_limits(&Limits { artifacts_bytes: 20_000, ..Limits::default() }).await;
-    let file = minutes(&world, 3_050);
-    let _processor = world.start("stream-processor");
-    succeed(&mut world.replay(&file, "1m"));
-    let mut command = trainer(&world);
+async fn a_full_object_store_is_waited_for_without_a_second_fit() {
+    let pipeline = TestPipeline::with_limits(&Limits { artifacts_bytes: 20_000, ..Limits::default() }).await;
+    let file = minutes(&pipeline, 3_050);
+    let _processor = pipeline.start("stream-processor");
+    succeed(&mut pipeline.replay(&file, "1m"));
+    let mut command = trainer(&pipeline);
     command.env("CANDLEWIRE_LOG", "info");
     let (_trainer, lines) = Running::start_followed(&mut command);
     let (sender, said) = std::sync::mpsc::channel();
@@ -315,109 +320,111 @@ async fn a_full_object_store_is_waited_for_and_nothing_is_fitted_again() {
     assert!(warning.next().is_some_and(|line| line.contains("waiting: ")));
     drop(warning);
     assert_eq!(fits, 1 + 1, "the first day was too short, then one model");
-    assert!(forecasts(&world).await["next"].is_empty());
+    assert!(forecasts(&pipeline).await["next"].is_empty());
 
-    succeed(world.program("topology").args(["apply", "--artifacts-bytes", "1GiB"]));
-    succeed(world.program("topology").args(["wait", "forecast"]));
-    assert_eq!(forecasts(&world).await["model"].len(), 1);
+    succeed(pipeline.program("topology").args(["apply", "--artifacts-bytes", "1GiB"]));
+    succeed(pipeline.program("topology").args(["wait", "forecast"]));
+    assert_eq!(forecasts(&pipeline).await["model"].len(), 1);
     assert_eq!(said.try_iter().filter(|line| line.contains("fitting a model")).count(), 0);
 }
 
+/// Other forecast settings need a rebuild; a rebuild with the old ones gives the same forecasts again.
 #[tokio::test(flavor = "multi_thread")]
-async fn other_rules_need_a_rebuild_which_gives_the_same_forecasts_again() {
-    let world = World::new().await;
-    let file = minutes(&world, 3_200);
-    let _processor = world.start("stream-processor");
-    let (code, error) = fail(world.program("trainer").args(["evaluate"]));
+async fn changed_forecast_rules_need_a_rebuild() {
+    let pipeline = TestPipeline::new().await;
+    let file = minutes(&pipeline, 3_200);
+    let _processor = pipeline.start("stream-processor");
+    let (code, error) = fail(pipeline.program("trainer").args(["evaluate"]));
     assert_eq!(code, 4, "{error}");
     assert!(error.contains("no forecast has been scored yet"), "{error}");
-    let mut first = Running::start(&mut trainer(&world));
-    forecast_all(&world, &mut world.replay(&file, "1m"));
-    let expected = forecasts(&world).await;
+    let mut first = Running::start(&mut trainer(&pipeline));
+    forecast_all(&pipeline, &mut pipeline.replay(&file, "1m"));
+    let expected = forecasts(&pipeline).await;
     assert!(expected["next"].len() > 10);
     first.terminate();
     assert_eq!(first.wait(), Some(0));
 
-    let (code, error) = fail(trainer(&world).args(["--horizon", "2"]));
+    let (code, error) = fail(trainer(&pipeline).args(["--horizon", "2"]));
     assert_eq!(code, 3, "{error}");
     assert!(error.contains("horizon=1") && error.contains("topology rebuild forecast"), "{error}");
-    // Another version may have stored states that this one cannot even read.
-    let store = world.server.connect("trainer").await;
+    // Another version may have stored states that this one cannot decode.
+    let store = pipeline.server.connect("trainer").await;
     let partition = subject::partition("bitcoin", "usdt", Limits::default().partitions);
     let state = subject::state(Stream::Forecast, partition, "bitcoin", "usdt");
     store.jetstream().publish(state, "of another version".into()).await.unwrap().await.unwrap();
-    let (code, error) = fail(trainer(&world).args(["--horizon", "2"]));
+    let (code, error) = fail(trainer(&pipeline).args(["--horizon", "2"]));
     assert!(code == 3 && error.contains("topology rebuild forecast"), "{code} {error}");
-    succeed(world.program("topology").args(["rebuild", "forecast", "--yes"]));
-    let _trainer = Running::start(&mut trainer(&world));
-    succeed(world.program("topology").args(["wait", "forecast"]));
-    assert_eq!(forecasts(&world).await, expected);
+    succeed(pipeline.program("topology").args(["rebuild", "forecast", "--yes"]));
+    let _trainer = Running::start(&mut trainer(&pipeline));
+    succeed(pipeline.program("topology").args(["wait", "forecast"]));
+    assert_eq!(forecasts(&pipeline).await, expected);
 }
 
-/// The object store takes whatever the trainer's user puts there: a model that FORECAST does not name is never asked.
+/// The object store accepts anything from the trainer's user: a model that FORECAST does not name must never be used.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_was_swapped_is_refused_with_both_digests() {
-    let world = World::new().await;
-    let _processor = world.start("stream-processor");
-    let mut first = Running::start(&mut trainer(&world));
-    // It ends with a candle: one that the flush closes early is thin, and what follows it would have no neighbors.
-    forecast_all(&world, &mut world.replay(&minutes(&world, 3_195), "1m"));
+    let pipeline = TestPipeline::new().await;
+    let _processor = pipeline.start("stream-processor");
+    let mut first = Running::start(&mut trainer(&pipeline));
+    // The recording ends with a candle: one closed early by the flush is thin, and the next candle would have no
+    // neighbors.
+    forecast_all(&pipeline, &mut pipeline.replay(&minutes(&pipeline, 3_195), "1m"));
     first.terminate();
     assert_eq!(first.wait(), Some(0));
-    let before = forecasts(&world).await;
+    let before = forecasts(&pipeline).await;
     let models = parsed(&before["model"]);
     let in_use = models.iter().rfind(|model| model["role"] != "rejected").unwrap();
     let bitcoin = Instrument::new("bitcoin", "usdt").unwrap();
     let key = model_key(&bitcoin, Recipe::Returns, in_use["model"].as_str().unwrap(), MODEL);
 
-    // Another one of the same ticks, in every way as valid.
+    // Another valid model of the same ticks.
     let train = ["train", "--offline", "--archive", "archive", "--interval", "15m", "--folds", "1", "--rounds", "30"];
-    succeed(world.program("trainer").args(train).args(["--threads", "1", "--out", "other"]));
-    let other = std::fs::read(world.dir.path().join("other").join(MODEL)).unwrap();
-    let store = world.server.connect("trainer").await;
+    succeed(pipeline.program("trainer").args(train).args(["--threads", "1", "--out", "other"]));
+    let other = std::fs::read(pipeline.dir.path().join("other").join(MODEL)).unwrap();
+    let store = pipeline.server.connect("trainer").await;
     let right = objects::get(&store, &key).await.unwrap().unwrap();
     objects::put(&store, &key, &other).await.unwrap();
-    succeed(&mut world.replay(&minutes(&world, 3_400), "1m"));
+    succeed(&mut pipeline.replay(&minutes(&pipeline, 3_400), "1m"));
     for start in ["first", "second"] {
-        let (mut refusing, lines) = Running::start_followed(&mut trainer(&world));
+        let (mut refusing, lines) = Running::start_followed(&mut trainer(&pipeline));
         eventually("the trainer ends", || !refusing.is_running());
-        assert_eq!(refusing.wait(), Some(3), "no supervisor starts it again: {start}");
+        assert_eq!(refusing.wait(), Some(3), "no supervisor restarts it: {start}");
         let said = lines.map_while(Result::ok).find(|line| line.starts_with("error: ")).unwrap();
         let digests = [&right, &other].map(|file| FileDigest::of(file).sha256[..16].to_owned());
         let words = [&key, &digests[0], &digests[1], "topology rebuild forecast"];
         assert!(words.iter().all(|word| said.contains(*word)), "{said}");
     }
-    assert_eq!(forecasts(&world).await, before, "it was never asked");
+    assert_eq!(forecasts(&pipeline).await, before, "it was never used");
 
     objects::put(&store, &key, &right).await.unwrap();
-    let mut trainer = Running::start(&mut trainer(&world));
-    succeed(world.program("topology").args(["wait", "market", "forecast"]));
-    let after = forecasts(&world).await;
+    let mut trainer = Running::start(&mut trainer(&pipeline));
+    succeed(pipeline.program("topology").args(["wait", "market", "forecast"]));
+    let after = forecasts(&pipeline).await;
     assert!(after["next"].len() > before["next"].len());
     assert_eq!(after["next"][..before["next"].len()], before["next"][..]);
     assert_eq!(in_use["sha256"], FileDigest::of(&right).sha256);
 
-    // A running trainer reads it again when the next day's model has to beat it.
+    // A running trainer reads it again when the next day's model is compared with it.
     objects::put(&store, &key, &other).await.unwrap();
-    succeed(&mut world.replay(&minutes(&world, 4_800), "1m"));
+    succeed(&mut pipeline.replay(&minutes(&pipeline, 4_800), "1m"));
     eventually("the trainer ends", || !trainer.is_running());
     assert_eq!(trainer.wait(), Some(3));
-    assert_eq!(forecasts(&world).await["model"], after["model"]);
+    assert_eq!(forecasts(&pipeline).await["model"], after["model"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_instrument_has_its_own_model() {
-    let world = World::new().await;
-    let file = minutes(&world, 3_050);
-    let _processor = world.start("stream-processor");
-    let _trainer = Running::start(&mut trainer(&world));
-    let mut both = world.program("producer");
+    let pipeline = TestPipeline::new().await;
+    let file = minutes(&pipeline, 3_050);
+    let _processor = pipeline.start("stream-processor");
+    let _trainer = Running::start(&mut trainer(&pipeline));
+    let mut both = pipeline.program("producer");
     both.args(["run", "--source", "recording", "--grain", "1m"]);
     for coin in ["bitcoin", "ethereum"] {
         both.arg("--file").arg(format!("{coin}/usdt={}", file.display()));
     }
-    forecast_all(&world, &mut both);
-    let all = forecasts(&world).await;
+    forecast_all(&pipeline, &mut both);
+    let all = forecasts(&pipeline).await;
     for coin in ["bitcoin", "ethereum"] {
         let of_coin = |kind| parsed(&all[kind]).into_iter().filter(|line| line["coin"] == coin).collect::<Vec<_>>();
         let (models, next) = (of_coin("model"), of_coin("next"));
@@ -427,7 +434,7 @@ async fn each_instrument_has_its_own_model() {
 }
 
 #[test]
-fn what_cannot_be_forecast_is_refused_before_anything_starts() {
+fn impossible_forecasts_are_refused_before_starting() {
     let dir = tempfile::tempdir().unwrap();
     for (flags, advice) in [
         (vec!["--recipe", "calendar"], "choose returns or volatility"),

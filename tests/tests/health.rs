@@ -1,5 +1,4 @@
-//! What services say of themselves: whether they live, are useful, have fresh data, and what they count; and what they
-//! were told.
+//! Health of services: alive, ready, fresh, metrics; and their settings.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -9,41 +8,45 @@ use clap::CommandFactory;
 use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{eventually, fail, program, succeed};
 use pipeline_tests::server::checkout;
+use pipeline_tests::test_pipeline::{TestPipeline, sample};
 use pipeline_tests::ticks::publish_tick;
-use pipeline_tests::world::{World, sample};
 
 use crate::kills::{SAMPLE, TICKS};
 
-fn start(world: &World, name: &str) -> Watched {
-    Watched::start(world.program(name).arg("run"), |_| {})
+fn start(pipeline: &TestPipeline, name: &str) -> Watched {
+    Watched::start(pipeline.program(name).arg("run"), |_| {})
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_step_counts_what_topology_counts_and_tells_how_far_it_is() {
+async fn metrics_of_a_step_agree_with_topology_show() {
     // One partition: each gauge has one line.
-    let world = World::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
-    let [processor, aggregator] = ["stream-processor", "aggregator"].map(|name| start(&world, name));
+    let pipeline = TestPipeline::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
+    let [processor, aggregator] = ["stream-processor", "aggregator"].map(|name| start(&pipeline, name));
     eventually("both are ready", || processor.is_ready() && aggregator.is_ready());
     assert_eq!(processor.page("/fresh"), (200, "no instrument here\n".to_owned()));
-    succeed(&mut world.replay(&sample(SAMPLE), "1m"));
-    let producer = world.server.connect("producer").await;
+    succeed(&mut pipeline.replay(&sample(SAMPLE), "1m"));
+    let producer = pipeline.server.connect("producer").await;
     publish_tick(&producer, 1_500_000_000_000).await;
-    world.wait();
+    pipeline.wait();
 
     let counted = |name: &str| processor.metric(&format!("ticks_total{{outcome=\"{name}\"}}"));
     eventually("every tick is counted", || counted("accepted") == Some(TICKS as f64 + 1.0));
     assert_eq!((counted("late"), counted("duplicate")), (Some(0.0), Some(0.0)));
-    assert_eq!(processor.metric("candles_final_total"), Some(world.count("candles") as f64));
+    assert_eq!(processor.metric("candles_final_total"), Some(pipeline.count("candles") as f64));
     assert_eq!(aggregator.metric("ticks_total{outcome=\"aggregated\"}"), Some(TICKS as f64 + 1.0));
     for step in [&processor, &aggregator] {
         let gauge = |name: &str| step.metric(&format!("{name}{{partition=\"0\"}}"));
-        eventually("nothing waits", || gauge("lag_messages") == Some(0.0));
-        let standing = world.standing();
+        eventually("no message waits", || gauge("lag_messages") == Some(0.0));
+        let standing = pipeline.standing();
         let service = if step.addr == processor.addr { "stream-processor" } else { "aggregator" };
         assert_eq!(gauge("position"), standing["steps"][service]["partitions"][0]["position"].as_f64());
-        // March 2020 ends where it does; the tick of 2017 is of the other instrument.
-        eventually("the watermarks are told", || gauge("watermark_newest_timestamp_seconds") > Some(1_585_000_000.0));
-        eventually("the oldest is told", || gauge("watermark_oldest_timestamp_seconds") == Some(1_500_000_000.0 - 5.0));
+        // March 2020 ends at its own time; the tick of 2017 belongs to the other instrument.
+        eventually("the newest watermark is reported", || {
+            gauge("watermark_newest_timestamp_seconds") > Some(1_585_000_000.0)
+        });
+        eventually("the oldest watermark is reported", || {
+            gauge("watermark_oldest_timestamp_seconds") == Some(1_500_000_000.0 - 5.0)
+        });
         assert_eq!([step.metric("leases"), step.metric("nats_connected")], [Some(1.0), Some(1.0)]);
         let commits = step.metric("commits_total").unwrap();
         assert!(commits >= 1.0 && step.metric("commit_duration_seconds_count").unwrap() >= 1.0);
@@ -53,11 +56,12 @@ async fn a_step_counts_what_topology_counts_and_tells_how_far_it_is() {
         let (status, words) = step.page("/fresh");
         assert!(status == 503 && words.contains("10m is the bound"), "{status} {words}");
     }
-    let fresh = Watched::start(world.program("stream-processor").args(["run", "--fresh-within", "100years"]), |_| {});
+    let fresh =
+        Watched::start(pipeline.program("stream-processor").args(["run", "--fresh-within", "100years"]), |_| {});
     processor.process.terminate();
     eventually("its data is fresh enough", || fresh.page("/fresh").0 == 200 && fresh.page("/fresh").1.contains("old"));
     let accepted = fresh.metric("ticks_total{outcome=\"accepted\"}");
-    assert_eq!(accepted.unwrap_or(0.0), 0.0, "what another process did is not counted again");
+    assert_eq!(accepted.unwrap_or(0.0), 0.0, "ticks of another process are not counted again");
 }
 
 #[test]
@@ -71,7 +75,7 @@ fn a_container_asks_with_the_program_itself() {
         command
     };
     assert_eq!(succeed(&mut ask(&["--alive"])), "ok\n");
-    eventually("it says what it waits for", || {
+    eventually("the reason is reported", || {
         let (code, error) = fail(&mut ask(&[]));
         code == 1 && error.contains("no NATS server answers")
     });
@@ -101,7 +105,7 @@ fn settings_are_shown_with_their_origin_and_secrets_are_not() {
 }
 
 #[test]
-fn a_setting_that_is_none_ends_every_program_before_it_does_anything() {
+fn an_unknown_setting_ends_every_program_at_once() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join(".env"), "CANDLEWIRE_LEASE_TLL=7s\n").unwrap();
     for words in [
@@ -121,7 +125,7 @@ fn a_setting_that_is_none_ends_every_program_before_it_does_anything() {
 fn an_env_file_that_is_not_the_callers_own_ends_every_program() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(".env");
-    // Nobody listens there: an attempt to connect would end with another code.
+    // No server listens there: an attempt to connect would end with another code.
     std::fs::write(&file, "NATS_URL=nats://127.0.0.1:1\n").unwrap();
     let check = |name: &str, command: &str, words: &str| {
         let (code, error) = fail(program(name, dir.path()).arg(command));
@@ -135,7 +139,7 @@ fn an_env_file_that_is_not_the_callers_own_ends_every_program() {
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
     let (code, error) = fail(program("topology", dir.path()).args(["show", "--connect-timeout", "1"]));
     assert!(code == 1 && error.contains("no NATS server answers"), "{code} {error}");
-    // Only root can give a file away.
+    // Only root can change the owner of a file.
     if std::fs::metadata(&file).unwrap().uid() == 0 {
         chown(&file, Some(65_534), None).unwrap();
         check("topology", "show", "belongs to user 65534");
@@ -159,7 +163,7 @@ fn every_variable_that_a_program_reads_is_known_to_all() {
     ] {
         variables(&command, &mut found);
     }
-    // What nats-server and Compose read: `$NAME`, `${NAME:-default}`.
+    // Read by nats-server and Compose: `$NAME`, `${NAME:-default}`.
     let mut files = vec![checkout().join("nats.conf"), checkout().join("deploy/compose.yaml")];
     files.extend(std::fs::read_dir(checkout().join("deploy/nats")).unwrap().map(|entry| entry.unwrap().path()));
     for file in files.iter().filter(|file| file.is_file()) {

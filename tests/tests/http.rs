@@ -1,4 +1,4 @@
-//! Health and page among strangers: clients that hold connections, send without end, or come under a foreign name.
+//! Health and page with untrusted clients: they hold connections, send without end, or use a foreign host name.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,22 +9,22 @@ use bus::topology::Limits;
 use pipeline_tests::health::{Watched, page};
 use pipeline_tests::process::peak_bytes;
 use pipeline_tests::programs::{NEVER, Running, eventually, fail, program, succeed};
+use pipeline_tests::test_pipeline::TestPipeline;
 use pipeline_tests::ticks::{noise, publish_tick};
-use pipeline_tests::world::World;
 use tempfile::TempDir;
 
-/// The beginning of a request that never comes to its end.
+/// The start of a request that never ends.
 const HALF: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nX-More: ";
 
-/// Holds a connection with what is sent so far.
+/// Opens a connection, sends this and keeps it open.
 fn hold(addr: &str, words: &str) -> TcpStream {
     let mut client = TcpStream::connect(addr).unwrap();
-    // The server may end it at any time.
+    // The server may close it at any time.
     drop(client.write_all(words.as_bytes()));
     client
 }
 
-/// Lets a process have so many files in all.
+/// Limits the open files of a process.
 fn limit_files(process: &Running, files: usize) {
     let limit = format!("--nofile={files}:{files}");
     succeed(Command::new("prlimit").args([&limit, "--pid", &process.id().to_string()]));
@@ -34,12 +34,12 @@ fn open_files(process: &Running) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", process.id())).unwrap().count()
 }
 
-/// The most memory that a process has held so far.
+/// Peak memory of a process.
 fn peak_megabytes(process: &Running) -> u64 {
     peak_bytes(process.id()).unwrap() >> 20
 }
 
-/// A program without a server, with its health and, when it is the reporter, its page.
+/// A program without a server, with its health and, for the reporter, its page.
 fn start(name: &str, dir: &TempDir, flags: &[&str]) -> (Watched, mpsc::Receiver<String>) {
     let (sender, log) = mpsc::channel();
     let mut command = program(name, dir.path());
@@ -48,7 +48,7 @@ fn start(name: &str, dir: &TempDir, flags: &[&str]) -> (Watched, mpsc::Receiver<
     (watched, log)
 }
 
-/// The reporter, and where its page is.
+/// The reporter and the address of its page.
 fn start_page(dir: &TempDir, flags: &[&str]) -> (Watched, String) {
     let (reporter, log) = start("reporter", dir, &[&["--listen", "127.0.0.1:0"], flags].concat());
     let addr = log.iter().find_map(|line| {
@@ -58,7 +58,7 @@ fn start_page(dir: &TempDir, flags: &[&str]) -> (Watched, String) {
     (reporter, addr.unwrap())
 }
 
-/// The status of an answer to a request under a name.
+/// The status of a request with this host name.
 fn status_under(addr: &str, host: &str) -> String {
     let mut client = hold(addr, &format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
     let mut answer = String::new();
@@ -69,19 +69,19 @@ fn status_under(addr: &str, host: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_finds_its_server_again_while_strangers_hold_its_port() {
-    let mut world = World::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
+    let mut pipeline = TestPipeline::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
     let (sender, log) = mpsc::channel();
-    let mut command = world.program("stream-processor");
+    let mut command = pipeline.program("stream-processor");
     let step = Watched::start(command.arg("run"), move |line| drop(sender.send(line.to_owned())));
     eventually("the step is ready", || step.is_ready());
     limit_files(&step.process, 128);
-    world.server.kill();
+    pipeline.server.kill();
     log.iter().find(|line| line.contains("lost the NATS server")).unwrap();
     let _held: Vec<TcpStream> = (0..160).map(|_| hold(&step.addr, HALF)).collect();
-    eventually("they are taken in", || open_files(&step.process) > 64);
-    world.server.start_again();
-    publish_tick(&world.server.connect("producer").await, 1_600_000_000_000).await;
-    eventually("the step goes on", || world.count("accepted") == 1);
+    eventually("they are accepted", || open_files(&step.process) > 64);
+    pipeline.server.start_again();
+    publish_tick(&pipeline.server.connect("producer").await, 1_600_000_000_000).await;
+    eventually("the step continues", || pipeline.count("accepted") == 1);
 }
 
 #[test]

@@ -1,17 +1,18 @@
-//! Who connects proves who it is, in each of the ways that deploy/nats ships, and is refused with one clear line.
+//! Authentication in each way that deploy/nats ships; a refused client gets one clear line.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use pipeline_tests::programs::{Running, eventually, fail, program, program_at, succeed};
 use pipeline_tests::server::Server;
+use pipeline_tests::test_pipeline::TestPipeline;
 use pipeline_tests::variant::{Kind, Variant, make_credentials, run_openssl};
-use pipeline_tests::world::World;
 
-/// Candles of each run: two windows of an hour, and a bit.
+/// Candles of each run: two hours and ten minutes.
 const MINUTES: u32 = 130;
 
-/// A command ends with this code, and says this in one line and nothing else; else what it did say.
+/// Checks that a command ends with this code and exactly one line that contains these parts; returns its output
+/// otherwise.
 fn is_said(command: &mut Command, code: i32, parts: &[&str]) -> Result<(), String> {
     let output = command.stdin(std::process::Stdio::null()).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -24,14 +25,15 @@ fn check(command: &mut Command, code: i32, parts: &[&str]) {
     is_said(command, code, parts).unwrap();
 }
 
-/// What a reader sees of a pipeline of some minutes.
+/// Checks a reader's view of the pipeline.
 fn check_table(table: &str) {
-    // The last minute is closed by the end of the recording.
+    // The end of the recording closes the last minute.
     assert_eq!(table.lines().count(), 1 + MINUTES as usize, "{table}");
 }
 
+/// The pipeline runs over TLS; a client that does not trust the server's CA gets an error that says so.
 #[test]
-fn the_pipeline_runs_over_tls_and_whoever_does_not_trust_the_server_is_told() {
+fn the_pipeline_runs_over_tls_and_explains_missing_trust() {
     let variant = Variant::start(Kind::Tls);
     check_table(&variant.run_pipeline(MINUTES));
     let untrusted = "not signed by a trusted CA";
@@ -40,16 +42,17 @@ fn the_pipeline_runs_over_tls_and_whoever_does_not_trust_the_server_is_told() {
     run_openssl("tls.conf", foreign.path());
     let ca = foreign.path().join("ca.pem");
     check(variant.stranger("topology").arg("plan").arg("--tls-ca").arg(&ca), 3, &[untrusted]);
-    // A service does not wait for what waiting cannot mend.
+    // A service does not wait when waiting cannot help.
     let mut service = Running::start(variant.stranger("stream-processor").arg("run"));
     assert_eq!(service.wait(), Some(3));
-    // The certificate is for localhost and 127.0.0.1 only, and a password counts as without TLS.
+    // The certificate is only for localhost and 127.0.0.1, and passwords are checked as without TLS.
     let mut wrong = variant.program("topology", "admin");
     check(wrong.arg("plan").env("NATS_PASSWORD", "wrong"), 3, &["refuses user \"admin\"", "NATS_PASSWORD"]);
 }
 
+/// The pipeline runs with certificates on both sides; a client without one is refused.
 #[test]
-fn the_pipeline_runs_with_certificates_on_both_sides_and_nobody_comes_without() {
+fn the_pipeline_runs_with_mtls_and_refuses_clients_without() {
     let variant = Variant::start(Kind::MutualTls);
     check_table(&variant.run_pipeline(MINUTES));
     let mut without = variant.stranger("topology");
@@ -61,14 +64,14 @@ fn the_pipeline_runs_with_certificates_on_both_sides_and_nobody_comes_without() 
     without.env("NATS_TLS_CERT", foreign.path().join("producer.pem"));
     without.env("NATS_TLS_KEY", foreign.path().join("producer.key"));
     check(&mut without, 3, &["refuses the client certificate"]);
-    // The viewer has no password, and needs a certificate all the same.
+    // The viewer has no password, but also needs a certificate.
     let mut viewer = variant.stranger("reporter");
     viewer.arg("watch").env("NATS_TLS_CA", variant.path("ca.pem"));
     check(&mut viewer, 3, &["asks for a client certificate"]);
 }
 
 #[test]
-fn the_pipeline_runs_beside_another_account_that_sees_nothing_of_it() {
+fn another_account_sees_nothing_of_the_pipeline() {
     let variant = Variant::start(Kind::Accounts);
     check_table(&variant.run_pipeline(MINUTES));
     let account = "use a user of the pipeline";
@@ -77,8 +80,9 @@ fn the_pipeline_runs_beside_another_account_that_sees_nothing_of_it() {
     check(variant.as_other("aggregator").args(["show", "hourly"]), 3, &[account]);
 }
 
+/// The pipeline runs with credentials files; foreign and expired ones are refused.
 #[test]
-fn the_pipeline_runs_with_credentials_and_foreign_or_old_ones_are_refused() {
+fn the_pipeline_runs_with_credentials_and_refuses_others() {
     let variant = Variant::start(Kind::Credentials);
     check_table(&variant.run_pipeline(MINUTES));
     for secret in [variant.credentials("admin"), variant.credentials("admin").with_file_name("operator.nk")] {
@@ -92,16 +96,16 @@ fn the_pipeline_runs_with_credentials_and_foreign_or_old_ones_are_refused() {
     let mut plan = variant.stranger("topology");
     let refused = ["refuses the credentials in ", "nsc"];
     check(plan.arg("plan").env("NATS_CREDS", foreign.path().join("admin.creds")), 3, &refused);
-    // The same keys, so the same server takes new credentials; these end at once.
+    // New credentials with the same keys, which the same server accepts; these expire at once.
     let before = std::fs::read(variant.credentials("admin")).unwrap();
     make_credentials(&variant.path("deploy/nats/credentials"), &["--valid", "0s"]);
     assert_ne!(before, std::fs::read(variant.credentials("admin")).unwrap());
     plan.env("NATS_CREDS", variant.credentials("admin"));
-    // Within the second in which they end they may still be taken, and then end in the middle of a command.
-    eventually("they have ended", || is_said(&mut plan, 3, &refused).is_ok());
+    // They may still be accepted during the second in which they expire, and then expire in the middle of a command.
+    eventually("they have expired", || is_said(&mut plan, 3, &refused).is_ok());
     make_credentials(&variant.path("deploy/nats/credentials"), &["--valid", "1day"]);
     succeed(&mut plan);
-    // What one user may do stands in its credentials.
+    // A user's permissions are part of its credentials.
     check(
         variant.program("topology", "producer").arg("apply").env("CANDLEWIRE_LOG", "error"),
         3,
@@ -110,7 +114,7 @@ fn the_pipeline_runs_with_credentials_and_foreign_or_old_ones_are_refused() {
 }
 
 #[test]
-fn settings_that_contradict_each_other_are_refused_before_any_connection() {
+fn contradictory_settings_are_refused_before_connecting() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
     run_openssl("tls.conf", dir.path());
@@ -136,7 +140,7 @@ fn settings_that_contradict_each_other_are_refused_before_any_connection() {
     ];
     for (flags, parts) in cases {
         let mut command = program("topology", dir.path());
-        // Nobody listens there: an attempt would end with another code.
+        // No server listens there: an attempt to connect would end with another code.
         command.env("NATS_URL", "nats://127.0.0.1:1").arg("plan").args(flags);
         check(&mut command, 2, parts);
         let errors = String::from_utf8(command.output().unwrap().stderr).unwrap();
@@ -146,10 +150,10 @@ fn settings_that_contradict_each_other_are_refused_before_any_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_may_stand_in_a_file_and_a_wrong_one_is_one_line() {
-    let world = World::new().await;
-    let file = world.dir.path().join("password");
+    let pipeline = TestPipeline::new().await;
+    let file = pipeline.dir.path().join("password");
     std::fs::write(&file, "cw-test-admin\n").unwrap();
-    let mut plan = world.program("topology");
+    let mut plan = pipeline.program("topology");
     plan.args(["plan", "--nats-password-file"]).arg(&file).env_remove("CANDLEWIRE_PASSWORD_ADMIN");
     succeed(&mut plan);
     std::fs::write(&file, "wrong\n").unwrap();
@@ -157,7 +161,7 @@ async fn a_password_may_stand_in_a_file_and_a_wrong_one_is_one_line() {
 }
 
 #[test]
-fn a_server_without_tls_is_named_as_such_to_whoever_insists_on_it() {
+fn a_client_that_requires_tls_names_a_server_without_it() {
     let server = Server::start();
     let dir = tempfile::tempdir().unwrap();
     run_openssl("tls.conf", dir.path());

@@ -1,4 +1,4 @@
-//! Nothing comes in, so nothing is written.
+//! Without input, nothing is written.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use bus::topology::{StreamState, stream_info};
 use bus::{Connection, RecordKind, codec};
 use market::Instrument;
 use pipeline_tests::harness::{heartbeat, tick};
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 
 const MINUTE: i64 = 60_000;
 /// 2020-03-01T00:00:00Z.
@@ -16,7 +16,7 @@ const START: i64 = 1_583_020_800_000;
 const COINS: u64 = 64;
 const IDLE: Duration = Duration::from_secs(20);
 
-/// A few minutes of a coin, the last of them still open.
+/// A few minutes of a coin; the last is still open.
 async fn publish_coin(producer: &Connection, coin: &str) {
     let instrument = Instrument::new(coin, "usd").unwrap();
     let send = async |kind: RecordKind, event_ms: i64, payload| {
@@ -41,21 +41,22 @@ async fn states(reader: &Connection) -> Vec<StreamState> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_20_seconds_of_idleness_nothing_is_written() {
-    let world = World::new().await;
-    let _services = ["stream-processor", "stream-processor", "aggregator", "aggregator"].map(|name| world.start(name));
-    let producer = world.server.connect("producer").await;
+    let pipeline = TestPipeline::new().await;
+    let _services =
+        ["stream-processor", "stream-processor", "aggregator", "aggregator"].map(|name| pipeline.start(name));
+    let producer = pipeline.server.connect("producer").await;
     let coins = (0..COINS).map(|number| format!("coin-{number}"));
     futures::future::join_all(coins.map(async |coin| publish_coin(&producer, &coin).await)).await;
-    world.wait();
-    let admin = world.server.connect("admin").await;
+    pipeline.wait();
+    let admin = pipeline.server.connect("admin").await;
     let positions = bus::protocol::positions::<serde_json::Value>(&admin, bus::Stream::Stats).await.unwrap();
-    assert_eq!(positions.len(), 16, "every partition has work");
+    assert_eq!(positions.len(), 16, "every partition has a position");
     let before = states(&admin).await;
-    // This is the idleness that the test is about.
+    // The subject of the test: nothing happens for this time.
     tokio::time::sleep(IDLE).await;
     let after = states(&admin).await;
     for (before, after) in before.iter().zip(&after) {
         assert_eq!((before.last_seq, before.messages), (after.last_seq, after.messages));
     }
-    assert_eq!((world.count("accepted"), world.count("duplicate"), world.count("late")), (7 * COINS, 0, 0));
+    assert_eq!((pipeline.count("accepted"), pipeline.count("duplicate"), pipeline.count("late")), (7 * COINS, 0, 0));
 }

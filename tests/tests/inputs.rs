@@ -1,4 +1,4 @@
-//! Bad recordings: what is kept, what is refused, and what is said.
+//! Bad recordings: accepted rows, refused rows, and messages.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use market::{EventTime, Instrument, Tick};
 use pipeline_tests::programs::{Running, fail, succeed};
-use pipeline_tests::world::{World, sample};
+use pipeline_tests::test_pipeline::{TestPipeline, sample};
 use serde_json::Value;
 use store::recording::{OnRead, Rules};
 
@@ -21,19 +21,19 @@ const START: i64 = 1_583_020_800_000;
 
 /// A pipeline for one recording.
 struct Case {
-    world: World,
+    pipeline: TestPipeline,
     _services: Vec<Running>,
 }
 
 impl Case {
     async fn new() -> Self {
-        let world = World::new().await;
-        let services = vec![world.start("stream-processor"), world.start("aggregator")];
-        Self { world, _services: services }
+        let pipeline = TestPipeline::new().await;
+        let services = vec![pipeline.start("stream-processor"), pipeline.start("aggregator")];
+        Self { pipeline, _services: services }
     }
 
     fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.world.dir.path().join(name);
+        let path = self.pipeline.dir.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         path
     }
@@ -42,9 +42,9 @@ impl Case {
         self.file("rows.csv", format!("{HEADER}\n{}\n", rows.join("\n")).as_bytes())
     }
 
-    /// What the producer kept of rows that it refused: (line, reason).
+    /// The rejects file of the producer: (line, reason).
     fn rejects(&self) -> Vec<(u64, String)> {
-        let text = std::fs::read_to_string(self.world.dir.path().join("rejects.jsonl")).unwrap_or_default();
+        let text = std::fs::read_to_string(self.pipeline.dir.path().join("rejects.jsonl")).unwrap_or_default();
         let parse = |line: &str| serde_json::from_str::<Value>(line).unwrap();
         let entry = |reject: Value| {
             assert!(reject["file"].as_str().is_some_and(|file| file.ends_with("rows.csv")), "{reject}");
@@ -54,11 +54,11 @@ impl Case {
     }
 
     fn rejected(&self) -> Value {
-        self.world.standing()["steps"]["stream-processor"]["counts"]["rejected"].clone()
+        self.pipeline.standing()["steps"]["stream-processor"]["counts"]["rejected"].clone()
     }
 
     fn feed_messages(&self) -> u64 {
-        self.world.standing()["streams"]["FEED"]["messages"].as_u64().unwrap()
+        self.pipeline.standing()["streams"]["FEED"]["messages"].as_u64().unwrap()
     }
 }
 
@@ -72,15 +72,15 @@ fn prices(minute: i64, [open, high, low, close]: [f64; 4]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_are_not_numbers_are_kept_aside_and_the_rest_goes_on() {
+async fn rows_without_numbers_are_set_aside_and_others_published() {
     let case = Case::new().await;
     let bad = |minute: i64, price: &str| format!("{},100,110,90,{price},1", START + minute * 60_000);
     let rows = [row(0), "garbage".to_owned(), bad(1, "NaN"), bad(2, "inf"), bad(3, ""), row(4)];
-    succeed(case.world.replay(&case.rows(&rows), "1m").arg("--allow-rejects"));
-    case.world.wait();
+    succeed(case.pipeline.replay(&case.rows(&rows), "1m").arg("--allow-rejects"));
+    case.pipeline.wait();
     let lines: Vec<u64> = case.rejects().into_iter().map(|(line, _)| line).collect();
     assert_eq!(lines, [3, 4, 5, 6]);
-    assert_eq!(case.world.count("accepted"), 2);
+    assert_eq!(case.pipeline.count("accepted"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,52 +93,53 @@ async fn prices_that_cannot_be_are_refused_with_their_reason() {
         prices(3, [100.0, 90.0, 110.0, 100.0]),
         row(4),
     ];
-    let (code, error) = fail(&mut case.world.replay(&case.rows(&rows), "1m"));
+    let (code, error) = fail(&mut case.pipeline.replay(&case.rows(&rows), "1m"));
     let said = "3 of 5 rows refused (1 high-low-order, 1 negative-price, 1 zero-price), more than 1 %";
     assert!(code == 1 && error.contains(said), "{code} {error}");
-    case.world.wait();
+    case.pipeline.wait();
     let expected = [(3, "negative-price"), (4, "zero-price"), (5, "high-low-order")];
     assert_eq!(case.rejects(), expected.map(|(line, reason)| (line, reason.to_owned())));
-    assert_eq!(case.world.count("accepted"), 2);
+    assert_eq!(case.pipeline.count("accepted"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_rows_of_one_time_the_last_counts() {
     let case = Case::new().await;
     let rows = [row(0), row(0), prices(0, [1.0, 2.0, 0.5, 1.5]), row(1)];
-    let summary = case.world.dir.path().join("summary.json");
-    succeed(case.world.replay(&case.rows(&rows), "1m").arg("--summary").arg(&summary));
-    case.world.wait();
+    let summary = case.pipeline.dir.path().join("summary.json");
+    succeed(case.pipeline.replay(&case.rows(&rows), "1m").arg("--summary").arg(&summary));
+    case.pipeline.wait();
     let summary: Value = serde_json::from_slice(&std::fs::read(summary).unwrap()).unwrap();
     assert_eq!((&summary["duplicates"], &summary["conflicts"]), (&2.into(), &1.into()), "{summary}");
-    let candles = &case.world.tables()["candles-1m"];
+    let candles = &case.pipeline.tables()["candles-1m"];
     assert!(candles.contains(",1,2,0.5,1.5,1.5,1.5,,1,"), "{candles}");
-    assert_eq!(case.world.count("accepted"), 2);
+    assert_eq!(case.pipeline.count("accepted"), 2);
 }
 
+/// Rows from the future are refused; they close no window and make no later row late.
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_from_the_future_are_refused_close_nothing_and_hide_nothing() {
+async fn rows_from_the_future_are_refused_and_close_no_window() {
     let case = Case::new().await;
     let ahead = (now_ms() - START) / 60_000 + 60;
-    succeed(&mut case.world.replay(&case.rows(&[row(0), row(1)]), "1m"));
+    succeed(&mut case.pipeline.replay(&case.rows(&[row(0), row(1)]), "1m"));
     let some_ahead = case.rows(&[row(0), row(1), row(ahead), row(ahead + 1)]);
-    succeed(case.world.replay(&some_ahead, "1m").arg("--allow-rejects"));
+    succeed(case.pipeline.replay(&some_ahead, "1m").arg("--allow-rejects"));
     assert_eq!(case.rejects(), [(4, "future".to_owned()), (5, "future".to_owned())]);
-    let producer = case.world.server.connect("producer").await;
+    let producer = case.pipeline.server.connect("producer").await;
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
     let garbage =
         FeedMessage { kind: RecordKind::Tick, instrument, payload: "garbage".into(), id: "garbage".to_owned() };
     publish(&producer, &garbage).await.unwrap();
-    case.world.wait();
+    case.pipeline.wait();
     let rejected = serde_json::json!({"unparsable": 1});
-    assert_eq!((case.rejected(), case.world.count("accepted")), (rejected.clone(), 2));
-    succeed(&mut case.world.replay(&case.rows(&[row(0), row(1), row(2)]), "1m"));
-    case.world.wait();
-    assert_eq!((case.rejected(), case.world.count("accepted")), (rejected, 3));
+    assert_eq!((case.rejected(), case.pipeline.count("accepted")), (rejected.clone(), 2));
+    succeed(&mut case.pipeline.replay(&case.rows(&[row(0), row(1), row(2)]), "1m"));
+    case.pipeline.wait();
+    assert_eq!((case.rejected(), case.pipeline.count("accepted")), (rejected, 3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_that_are_no_recordings_are_refused_before_anything_is_published() {
+async fn files_that_are_no_recordings_are_refused_before_publishing() {
     let case = Case::new().await;
     let files: [(&str, &[u8], &str); 9] = [
         ("empty.csv", b"", "line 1"),
@@ -157,33 +158,34 @@ async fn files_that_are_no_recordings_are_refused_before_anything_is_published()
     ];
     for (name, bytes, hint) in files {
         let path = case.file(name, bytes);
-        let (code, error) = fail(&mut case.world.replay(&path, "1m"));
+        let (code, error) = fail(&mut case.pipeline.replay(&path, "1m"));
         assert_eq!(code, 2, "{name}: {error}");
         assert!(error.contains(name) && error.contains(hint), "{name}: {error}");
     }
-    let (code, error) = fail(&mut case.world.replay(&case.world.dir.path().join("absent.csv"), "1m"));
+    let (code, error) = fail(&mut case.pipeline.replay(&case.pipeline.dir.path().join("absent.csv"), "1m"));
     assert!(code == 2 && error.contains("absent.csv"), "{error}");
     assert_eq!(case.feed_messages(), 0);
 }
 
+/// A recording that breaks off is published up to the break, and not flushed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_recording_that_breaks_off_is_published_up_to_the_break_and_not_flushed() {
+async fn a_truncated_recording_is_published_up_to_the_break() {
     let case = Case::new().await;
     let whole = std::fs::read(sample("btcusdt_1m_2020-03.csv.gz")).unwrap();
     let path = case.file("cut.csv.gz", &whole[..whole.len() / 2]);
-    let (code, error) = fail(&mut case.world.replay(&path, "1m"));
+    let (code, error) = fail(&mut case.pipeline.replay(&path, "1m"));
     assert!(code == 2 && error.contains("cut.csv.gz") && error.contains("row"), "{code} {error}");
-    case.world.wait();
-    let (accepted, candles) = (case.world.count("accepted"), case.world.count("candles"));
+    case.pipeline.wait();
+    let (accepted, candles) = (case.pipeline.count("accepted"), case.pipeline.count("candles"));
     assert!((10_000..44_512).contains(&accepted), "{accepted}");
-    assert_eq!(candles, accepted - 2, "the last minute is open, the one before within the disorder bound");
+    assert_eq!(candles, accepted - 2, "the last minute is open, the previous one within the disorder bound");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_without_one_good_row_is_not_enough_data() {
     let case = Case::new().await;
     let rows = ["garbage".to_owned(), "more,garbage".to_owned()];
-    let (code, error) = fail(&mut case.world.replay(&case.rows(&rows), "1m"));
+    let (code, error) = fail(&mut case.pipeline.replay(&case.rows(&rows), "1m"));
     assert_eq!(code, 4, "{error}");
     assert_eq!(case.feed_messages(), 0);
 }
@@ -193,32 +195,32 @@ async fn half_a_day_and_then_the_other_half_is_the_whole_day() {
     let day: Vec<String> =
         (0..1_440).map(|minute| prices(minute, [100.0, 110.0, 90.0, 100.0 + (minute % 7) as f64])).collect();
     let (whole, halves) = (Case::new().await, Case::new().await);
-    succeed(&mut whole.world.replay(&whole.rows(&day), "1m"));
+    succeed(&mut whole.pipeline.replay(&whole.rows(&day), "1m"));
     for half in [&day[..725], &day[725..]] {
-        succeed(&mut halves.world.replay(&halves.rows(half), "1m"));
-        halves.world.wait();
+        succeed(&mut halves.pipeline.replay(&halves.rows(half), "1m"));
+        halves.pipeline.wait();
     }
-    whole.world.wait();
+    whole.pipeline.wait();
     let without_revision = |csv: &str| {
         let cells = |line: &str| {
             line.split(',').enumerate().filter(|(idx, _)| *idx != 15).map(|(_, cell)| cell.to_owned()).collect()
         };
         csv.lines().map(cells).collect::<Vec<Vec<String>>>()
     };
-    let (whole_tables, halves_tables) = (whole.world.tables(), halves.world.tables());
+    let (whole_tables, halves_tables) = (whole.pipeline.tables(), halves.pipeline.tables());
     for (table, csv) in &whole_tables {
         assert_eq!(without_revision(csv), without_revision(&halves_tables[table]), "{table}");
     }
-    assert_eq!(halves.world.count("late"), 0);
+    assert_eq!(halves.pipeline.count("late"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_recording_again_adds_nothing() {
     let case = Case::new().await;
     let path = case.rows(&[row(0), row(1), row(2)]);
-    succeed(&mut case.world.replay(&path, "1m"));
+    succeed(&mut case.pipeline.replay(&path, "1m"));
     let before = case.feed_messages();
-    let said = succeed(&mut case.world.replay(&path, "1m"));
+    let said = succeed(&mut case.pipeline.replay(&path, "1m"));
     assert!(said.contains("skipped 3 rows"), "{said}");
     assert_eq!(case.feed_messages(), before);
 }
@@ -230,16 +232,16 @@ async fn too_few_rows_to_train_on_are_said_so_and_leave_no_model() {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     gzip.write_all(format!("{HEADER}\n{}\n", rows.join("\n")).as_bytes()).unwrap();
     let path = case.file("few.csv.gz", &gzip.finish().unwrap());
-    succeed(&mut case.world.replay(&path, "1m"));
-    case.world.wait();
-    let mut train = case.world.program("trainer");
+    succeed(&mut case.pipeline.replay(&path, "1m"));
+    case.pipeline.wait();
+    let mut train = case.pipeline.program("trainer");
     train.args(["train", "--coin", "bitcoin", "--quote", "usdt", "--archive", "archive", "--out", "out"]);
     let (code, error) = fail(&mut train);
     assert_eq!(code, 4, "{error}");
-    assert!(!case.world.dir.path().join("out/model.ubj").exists());
+    assert!(!case.pipeline.dir.path().join("out/model.ubj").exists());
 }
 
-/// The ticks that the trainer takes of a recording: time, grain, completeness, number, close.
+/// The ticks that the trainer reads from a recording: time, grain, completeness, id, close.
 fn taught(path: &Path) -> Vec<[Value; 5]> {
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
     let (now, on_read): (_, OnRead) = (EventTime(now_ms()), Arc::new(|_| ()));
@@ -256,10 +258,10 @@ fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
 }
 
-/// A replay that needs no grain: what it says, and its summary.
+/// Output and summary of a replay without `--grain`.
 fn replayed(case: &Case, path: &Path) -> (String, Value) {
-    let summary = case.world.dir.path().join("summary.json");
-    let mut replay = case.world.program("producer");
+    let summary = case.pipeline.dir.path().join("summary.json");
+    let mut replay = case.pipeline.program("producer");
     replay.args(["run", "--source", "recording", "--coin", "bitcoin", "--quote", "usdt", "--file"]).arg(path);
     let output = replay.arg("--summary").arg(&summary).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
@@ -273,13 +275,13 @@ async fn all_trades_of_one_millisecond_make_their_candle() {
     let rows =
         [trade(0, 10, 1), trade(0, 11, 2), trade(0, 12, 4), trade(500, 12, 1), trade(500, 9, 8), trade(30_000, 10, 1)];
     let path = case.rows(&rows);
-    succeed(&mut case.world.replay(&path, "1ms"));
-    succeed(&mut case.world.replay(&path, "trades"));
-    case.world.wait();
-    let candles = &case.world.tables()["candles-1m"];
+    succeed(&mut case.pipeline.replay(&path, "1ms"));
+    succeed(&mut case.pipeline.replay(&path, "trades"));
+    case.pipeline.wait();
+    let candles = &case.pipeline.tables()["candles-1m"];
     assert!(candles.contains(",10,12,9,10,"), "{candles}");
     assert!(candles.contains(",17,,6,"), "{candles}");
-    assert_eq!(case.world.count("accepted"), 6);
+    assert_eq!(case.pipeline.count("accepted"), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -291,10 +293,10 @@ async fn trades_in_whole_seconds_with_sparse_ids_all_count() {
     };
     let rows: Vec<String> = (0..3).flat_map(|second| (0..6_000).map(move |nth| trade(second, nth))).collect();
     let path = case.file("rows.csv", format!("timestamp_ms,price,volume,id\n{}\n", rows.join("\n")).as_bytes());
-    succeed(&mut case.world.replay(&path, "trades"));
-    case.world.wait();
-    assert_eq!(["accepted", "late", "duplicate"].map(|name| case.world.count(name)), [18_000, 0, 0]);
-    let candles = &case.world.tables()["candles-1m"];
+    succeed(&mut case.pipeline.replay(&path, "trades"));
+    case.pipeline.wait();
+    assert_eq!(["accepted", "late", "duplicate"].map(|name| case.pipeline.count(name)), [18_000, 0, 0]);
+    let candles = &case.pipeline.tables()["candles-1m"];
     assert!(candles.contains(",100,106,100,102,"), "{candles}");
     assert!(candles.contains(",1800,,18000,"), "{candles}");
 }
@@ -304,10 +306,10 @@ async fn open_and_close_outside_the_range_make_no_hole() {
     let case = Case::new().await;
     let rows =
         [row(0), prices(1, [99.5, 103.0, 100.0, 102.0]), prices(2, [102.0, 103.0, 101.0, 103.000_000_000_1]), row(3)];
-    let said = succeed(&mut case.world.replay(&case.rows(&rows), "1m"));
+    let said = succeed(&mut case.pipeline.replay(&case.rows(&rows), "1m"));
     assert!(said.contains("widened low and high of 2 rows"), "{said}");
-    case.world.wait();
-    let candles = &case.world.tables()["candles-1m"];
+    case.pipeline.wait();
+    let candles = &case.pipeline.tables()["candles-1m"];
     assert!(candles.contains(",99.5,103,99.5,102,"), "{candles}");
     assert!(candles.contains(",102,103.0000000001,101,103.0000000001,"), "{candles}");
 }
@@ -324,11 +326,11 @@ async fn the_newest_row_first_loses_none() {
     assert_eq!((&summary["published"], &summary["gaps"]), (&12_000.into(), &0.into()), "{said}");
     let ascending: String = rows.iter().rev().map(|row| format!("{row}\n")).collect();
     let ascending = case.file("ascending.csv", format!("{HEADER}\n{ascending}").as_bytes());
-    let mut replay = case.world.program("producer");
+    let mut replay = case.pipeline.program("producer");
     replay.args(["run", "--source", "recording", "--coin", "ascending", "--quote", "usdt", "--file"]).arg(ascending);
     succeed(&mut replay);
-    case.world.wait();
-    for (name, table) in case.world.tables() {
+    case.pipeline.wait();
+    for (name, table) in case.pipeline.tables() {
         let of = |coin: &str| table.lines().filter_map(|line| line.strip_prefix(coin)).collect::<Vec<_>>();
         assert!(of("bitcoin,").len() > 8 && of("bitcoin,") == of("ascending,"), "{name}");
     }
@@ -341,9 +343,9 @@ async fn weeks_make_no_day_and_no_hour() {
     let (said, summary) = replayed(&case, &path);
     assert!(said.contains("warning: bars of 7d fill no window: they are longer than the longest, 1d"), "{said}");
     assert_eq!(summary["published"], 6, "{said}");
-    case.world.wait();
-    assert_eq!(case.world.count("accepted"), 6);
-    for (name, table) in case.world.tables() {
+    case.pipeline.wait();
+    assert_eq!(case.pipeline.count("accepted"), 6);
+    for (name, table) in case.pipeline.tables() {
         assert_eq!(table.lines().count(), 1, "{name} has its heading alone: {table}");
     }
 }
@@ -352,12 +354,12 @@ async fn weeks_make_no_day_and_no_hour() {
 async fn hourly_rows_are_hours_without_being_told() {
     let case = Case::new().await;
     let path = case.rows(&(0..48).map(|hour| row(hour * 60)).collect::<Vec<_>>());
-    let (code, error) = fail(&mut case.world.replay(&path, "1m"));
+    let (code, error) = fail(&mut case.pipeline.replay(&path, "1m"));
     assert!(code == 2 && error.contains("its rows are 1h apart, and --grain says 1m"), "{code} {error}");
     assert_eq!(case.feed_messages(), 0);
     let (said, summary) = replayed(&case, &path);
     assert_eq!((&summary["published"], &summary["gaps"]), (&48.into(), &0.into()), "{said}");
-    let ticks = case.world.feed(RecordKind::Tick).await;
+    let ticks = case.pipeline.feed(RecordKind::Tick).await;
     assert!(ticks.iter().all(|tick| tick["grain_ms"] == 3_600_000), "{ticks:?}");
 }
 
@@ -367,22 +369,22 @@ async fn a_second_header_ends_the_replay_with_its_line() {
     let mut rows: Vec<String> = (0..10).map(row).collect();
     rows.push("timestamp_ms,open,close,high,low,volume".to_owned());
     rows.extend((10..20).map(row));
-    let (code, error) = fail(&mut case.world.replay(&case.rows(&rows), "1m"));
+    let (code, error) = fail(&mut case.pipeline.replay(&case.rows(&rows), "1m"));
     assert!(code == 2 && error.contains("rows.csv line 12: the file has a second header here"), "{code} {error}");
-    case.world.wait();
-    assert_eq!(case.world.count("accepted"), 10);
+    case.pipeline.wait();
+    assert_eq!(case.pipeline.count("accepted"), 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_conflict_are_refused_where_that_is_asked_for() {
     let case = Case::new().await;
     let path = case.rows(&[row(0), row(1), prices(1, [1.0, 2.0, 0.5, 1.5]), row(2)]);
-    let (code, error) = fail(case.world.replay(&path, "1m").args(["--conflict", "refuse"]));
+    let (code, error) = fail(case.pipeline.replay(&path, "1m").args(["--conflict", "refuse"]));
     assert!(code == 2 && error.contains("rows.csv line 4") && error.contains("rows.csv line 3"), "{code} {error}");
     assert_eq!(case.feed_messages(), 0);
 }
 
-/// A file teaches what its replay teaches.
+/// Trainer and producer read the same ticks from a file.
 #[tokio::test(flavor = "multi_thread")]
 async fn trainer_and_producer_take_the_same_rows() {
     let unknown = |minute: i64| format!("{},100,110,90,105,NaN", START + minute * 60_000);
@@ -418,11 +420,11 @@ async fn trainer_and_producer_take_the_same_rows() {
         files.push((name, std::fs::read(sample(name)).unwrap()));
     }
     for (name, bytes) in files {
-        let case = Case { world: World::new().await, _services: Vec::new() };
+        let case = Case { pipeline: TestPipeline::new().await, _services: Vec::new() };
         let path = case.file(name, &bytes);
         let (said, summary) = replayed(&case, &path);
         let keys = ["event_ms", "grain_ms", "complete_ms", "id", "close"];
-        let ticks = case.world.feed(RecordKind::Tick).await;
+        let ticks = case.pipeline.feed(RecordKind::Tick).await;
         let published: Vec<_> = ticks.iter().map(|tick| keys.map(|key| tick[key].clone())).collect();
         assert_eq!(summary["published"], published.len(), "{name}: {said}");
         assert!(published == taught(&path) && !published.is_empty(), "{name}: {said}");

@@ -1,4 +1,4 @@
-//! `scripts/install`: what it puts where, what it leaves alone, and what it takes away again.
+//! `scripts/install`: the files that it installs, keeps and removes.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 const PROGRAMS: [&str; 6] = ["producer", "stream-processor", "aggregator", "trainer", "reporter", "topology"];
 
-/// A checkout whose programs are small, and a folder to install into.
+/// A checkout with small programs, and a folder to install into.
 struct Site {
     checkout: TempDir,
     root: TempDir,
@@ -112,7 +112,7 @@ fn secrets_are_made_once_and_only_root_reads_them() {
     assert_eq!(mode(&site.path("etc/candlewire/nats.env")), 0o600);
     assert!(environment().contains(&format!("CANDLEWIRE_PASSWORD_STREAM_PROCESSOR={}\n", secret("stream-processor"))));
 
-    // The operator's own line stays, and a secret that was changed reaches the server.
+    // The operator's own line stays, and a changed secret reaches the server.
     let own = "GOMEMLIMIT=1GiB\nCANDLEWIRE_PASSWORD_ROUTES=\"cw-between-the-servers\"\nCANDLEWIRE_PASSWORD_ADMIN_2=x\n";
     std::fs::write(site.path("etc/candlewire/nats.env"), environment() + own).unwrap();
     std::fs::write(site.path("etc/candlewire/secrets/trainer"), "cw-another-secret\n").unwrap();
@@ -125,7 +125,7 @@ fn secrets_are_made_once_and_only_root_reads_them() {
 }
 
 #[test]
-fn a_secret_that_the_server_cannot_read_is_refused_before_anything_changes() {
+fn an_unreadable_secret_is_refused_before_any_change() {
     let site = Site::new();
     site.install(&[]);
     site.build("target/release/trainer", "two");
@@ -147,13 +147,14 @@ fn a_secret_that_the_server_cannot_read_is_refused_before_anything_changes() {
         refused("etc/candlewire/secrets/trainer", wrong);
     }
     refused("etc/candlewire/nats.env", "CANDLEWIRE_PASSWORD_ROUTES=12345678901234567890\n");
-    // An empty one is made.
+    // An empty secret is replaced by a new one.
     std::fs::write(site.path("etc/candlewire/secrets/trainer"), "").unwrap();
     site.install(&[]);
     assert!(site.read("etc/candlewire/secrets/trainer").len() >= 48);
 }
 
-/// `sudo scripts/install` in somebody's checkout: root's PATH has no cargo, and no file of that user becomes root's.
+/// `sudo scripts/install` in another user's checkout: root's PATH has no cargo, and no file of that user may become
+/// root's.
 #[test]
 fn root_has_the_owner_of_the_checkout_build_it() {
     const OWNER: u32 = 4711;
@@ -172,7 +173,7 @@ fn root_has_the_owner_of_the_checkout_build_it() {
         ),
     );
     succeed(Command::new("chown").args(["-R", &OWNER.to_string()]).arg(own));
-    // The machine knows that user, for the time of this call.
+    // The machine knows that user for the time of this call.
     let users = std::fs::read_to_string("/etc/passwd").unwrap();
     let known = site.path("passwd");
     std::fs::write(&known, format!("{users}newcomer:x:{OWNER}:{OWNER}::{}:/bin/sh\n", home.display())).unwrap();
@@ -200,7 +201,7 @@ fn without_cargo_it_says_how_to_build() {
 }
 
 #[test]
-fn what_units_and_configuration_refer_to_is_installed() {
+fn everything_that_units_refer_to_is_installed() {
     let site = Site::new();
     site.install(&[]);
     let mut referred = 0;
@@ -213,18 +214,19 @@ fn what_units_and_configuration_refer_to_is_installed() {
             referred += usize::from(word.ends_with("README.md"));
         }
     }
-    assert!(referred >= 5, "the units say where it stands how they are changed");
+    assert!(referred >= 5, "the units name the pages about changing them");
 }
 
+/// A new version replaces unchanged files; beside an edited file it puts the new one under another name.
 #[test]
-fn a_new_version_replaces_what_nobody_has_changed_and_puts_the_rest_beside_it() {
+fn an_upgrade_replaces_unchanged_files_and_keeps_edited_ones() {
     let site = Site::new();
     site.install(&[]);
     let edited = site.read("etc/candlewire/candlewire.env") + "CANDLEWIRE_LOG=debug\n";
     std::fs::write(site.path("etc/candlewire/candlewire.env"), &edited).unwrap();
     assert!(site.install(&[]).contains("nothing to change"), "the shipped settings are the same as before");
 
-    // A program that runs keeps the file that it was started from.
+    // A running program keeps the file that it was started from.
     let old = std::fs::File::open(site.path("usr/local/bin/trainer")).unwrap();
     site.build("target/release/trainer", "two");
     for (file, line) in [("deploy/systemd/candlewire.env", "#CANDLEWIRE_NEW=1\n"), ("nats.conf", "# new\n")] {
@@ -242,14 +244,14 @@ fn a_new_version_replaces_what_nobody_has_changed_and_puts_the_rest_beside_it() 
     assert!(site.read("etc/candlewire/nats.conf").ends_with("# new\n"));
     assert!(!site.path("usr/local/lib/systemd/system/candlewire-reporter.service").exists());
 
-    // It is offered once.
+    // The new file is offered only once.
     std::fs::remove_file(site.path("etc/candlewire/candlewire.env.new")).unwrap();
     assert!(site.install(&[]).contains("nothing to change"));
     assert!(!site.path("etc/candlewire/candlewire.env.new").exists());
 }
 
 #[test]
-fn uninstalling_takes_the_programs_and_leaves_what_is_the_operators() {
+fn uninstalling_removes_programs_and_keeps_operator_files() {
     let site = Site::new();
     site.install(&[]);
     std::fs::create_dir_all(site.path("var/lib/candlewire")).unwrap();
@@ -277,7 +279,7 @@ fn another_prefix_is_where_the_units_look() {
 }
 
 #[test]
-fn what_is_not_ours_is_never_replaced() {
+fn foreign_files_are_never_replaced() {
     let site = Site::new();
     let foreign = site.path("usr/local/bin/producer");
     std::fs::create_dir_all(foreign.parent().unwrap()).unwrap();
@@ -290,7 +292,7 @@ fn what_is_not_ours_is_never_replaced() {
 }
 
 #[test]
-fn what_cannot_be_done_is_said_before_anything_changes() {
+fn impossible_requests_are_refused_before_any_change() {
     let site = Site::new();
     let check = |arguments: &[&str], code: i32, word: &str| {
         let output = site.command(arguments).output().unwrap();
@@ -311,7 +313,7 @@ fn what_cannot_be_done_is_said_before_anything_changes() {
 
 #[test]
 fn without_root_it_asks_for_a_folder() {
-    // Whoever runs this as root calls it as nobody.
+    // Run as an unprivileged user, even if the tests run as root.
     let site = Site::new();
     std::fs::set_permissions(site.checkout.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let script = site.checkout.path().join("scripts/install");

@@ -1,5 +1,5 @@
-//! What live prices certify, and that none which is owed is missing in silence: the producer against a replica of CoinGecko
-//! whose clock the test sets.
+//! Certification and gaps of live prices: the producer against a mock of CoinGecko whose clock the test sets. No
+//! missing price may go unreported.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,30 +8,30 @@ use bus::RecordKind;
 use pipeline_tests::coingecko::{Answer, CoinGecko, polling};
 use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::{Value, json};
 
 const MINUTE: i64 = 60_000;
 
-/// A whole second, so long ago that nothing below is ahead of the clock.
+/// A whole second, far enough in the past that nothing below is ahead of the clock.
 fn start_ms() -> i64 {
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
     (now_ms - 6 * 3_600_000) / 1_000 * 1_000
 }
 
-/// Polls with health; what is logged can be received.
-fn watched(world: &World, source: &CoinGecko, coins: &str) -> (Watched, Receiver<String>) {
+/// A polling producer with health; its log lines can be received.
+fn watched(pipeline: &TestPipeline, source: &CoinGecko, coins: &str) -> (Watched, Receiver<String>) {
     let (lines, received) = channel();
     let producer =
-        Watched::start(&mut polling(world, source, coins, "100ms"), move |line| drop(lines.send(line.to_owned())));
+        Watched::start(&mut polling(pipeline, source, coins, "100ms"), move |line| drop(lines.send(line.to_owned())));
     (producer, received)
 }
 
-/// Waits until FEED has so many records of a kind.
-async fn wait_for(world: &World, kind: RecordKind, count: usize) -> Vec<Value> {
+/// Waits until FEED has this many records of a kind.
+async fn wait_for(pipeline: &TestPipeline, kind: RecordKind, count: usize) -> Vec<Value> {
     let mut records = Vec::new();
     for _ in 0..600 {
-        records = world.feed(kind).await;
+        records = pipeline.feed(kind).await;
         if records.len() >= count {
             return records;
         }
@@ -40,52 +40,52 @@ async fn wait_for(world: &World, kind: RecordKind, count: usize) -> Vec<Value> {
     panic!("{records:?} are not {count} records");
 }
 
-/// How much each record certifies, in minutes.
+/// The certified span of each record, in minutes.
 fn certified(records: &[Value]) -> Vec<Option<f64>> {
     records.iter().map(|record| Some(record.get("complete_ms")?.as_f64()? / MINUTE as f64)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn polled_prices_certify_back_over_heartbeats() {
-    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
     let start = start_ms();
     source.observe("bitcoin", 1.0, start, start);
-    let _producer = Running::start(&mut polling(&world, &source, "bitcoin", "100ms"));
-    wait_for(&world, RecordKind::Tick, 1).await;
+    let _producer = Running::start(&mut polling(&pipeline, &source, "bitcoin", "100ms"));
+    wait_for(&pipeline, RecordKind::Tick, 1).await;
     source.observe("bitcoin", 2.0, start + MINUTE, start + MINUTE);
-    wait_for(&world, RecordKind::Tick, 2).await;
+    wait_for(&pipeline, RecordKind::Tick, 2).await;
     source.observe("bitcoin", 2.0, start + MINUTE, start + 16 * MINUTE);
-    let heartbeats = wait_for(&world, RecordKind::Heartbeat, 1).await;
+    let heartbeats = wait_for(&pipeline, RecordKind::Heartbeat, 1).await;
     assert_eq!((&heartbeats[0]["event_ms"], certified(&heartbeats)), (&json!(start + 11 * MINUTE), vec![Some(10.0)]));
     source.observe("bitcoin", 3.0, start + 20 * MINUTE, start + 20 * MINUTE);
-    let ticks = wait_for(&world, RecordKind::Tick, 3).await;
+    let ticks = wait_for(&pipeline, RecordKind::Tick, 3).await;
     assert_eq!(certified(&ticks), [None, Some(1.0), Some(19.0)]);
-    assert_eq!(world.feed(RecordKind::Gap).await, Vec::<Value>::new());
+    assert_eq!(pipeline.feed(RecordKind::Gap).await, Vec::<Value>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn heartbeats_stay_behind_the_lag_that_was_shown() {
-    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
     let start = start_ms();
-    // Of the first price nobody knows since when the source has shown it.
+    // The time since when the source has shown the first price is unknown.
     source.observe("bitcoin", 1.0, start, start + 30 * MINUTE);
-    let _producer = Running::start(&mut polling(&world, &source, "bitcoin", "100ms"));
-    let first = wait_for(&world, RecordKind::Heartbeat, 1).await;
+    let _producer = Running::start(&mut polling(&pipeline, &source, "bitcoin", "100ms"));
+    let first = wait_for(&pipeline, RecordKind::Heartbeat, 1).await;
     assert_eq!(first[0]["event_ms"], start + 25 * MINUTE);
     source.observe("bitcoin", 2.0, start + 40 * MINUTE, start + 52 * MINUTE);
-    wait_for(&world, RecordKind::Tick, 2).await;
+    wait_for(&pipeline, RecordKind::Tick, 2).await;
     source.observe("bitcoin", 2.0, start + 40 * MINUTE, start + 90 * MINUTE);
-    let heartbeats = wait_for(&world, RecordKind::Heartbeat, 2).await;
+    let heartbeats = wait_for(&pipeline, RecordKind::Heartbeat, 2).await;
     assert_eq!(heartbeats[1]["event_ms"], start + 78 * MINUTE);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_way_of_giving_no_price_becomes_a_gap() {
-    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
     let start = start_ms();
     source.observe("bitcoin", 1.0, start, start);
-    let (producer, lines) = watched(&world, &source, "bitcoin");
-    wait_for(&world, RecordKind::Tick, 1).await;
+    let (producer, lines) = watched(&pipeline, &source, "bitcoin");
+    wait_for(&pipeline, RecordKind::Tick, 1).await;
     let mut expected = Vec::new();
     let cases = [
         ("coin-missing", "id", Some(json!("bitcorn"))),
@@ -109,14 +109,18 @@ async fn every_way_of_giving_no_price_becomes_a_gap() {
         source.set_field("bitcoin", field, value);
         source.wait_for_polls(5);
         source.observe("bitcoin", 1.0, to, to);
-        let ticks = wait_for(&world, RecordKind::Tick, number as usize + 1).await;
+        let ticks = wait_for(&pipeline, RecordKind::Tick, number as usize + 1).await;
         assert_eq!((&ticks[number as usize]["event_ms"], certified(&ticks).pop()), (&json!(to), Some(None)), "{cause}");
         expected.push(json!({"coin": "bitcoin", "quote": "usd", "from_ms": from, "to_ms": to, "cause": cause}));
-        assert_eq!(world.feed(RecordKind::Gap).await, expected);
+        assert_eq!(pipeline.feed(RecordKind::Gap).await, expected);
         let metric = format!("upstream_errors_total{{class=\"{cause}\"}}");
         assert!(producer.metric(&metric) >= Some(1.0), "{metric}");
     }
-    assert_eq!(world.feed(RecordKind::Tick).await.len(), expected.len() + 1, "what would be refused does not go out");
+    assert_eq!(
+        pipeline.feed(RecordKind::Tick).await.len(),
+        expected.len() + 1,
+        "prices that would be refused are not published"
+    );
     drop(producer);
     let said: Vec<String> = lines.iter().filter(|line| line.contains("WARN") && line.contains("cause=")).collect();
     assert_eq!(said.len(), expected.len(), "once each: {said:#?}");
@@ -124,11 +128,11 @@ async fn every_way_of_giving_no_price_becomes_a_gap() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_without_a_usable_price_is_not_ready() {
-    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
     let start = start_ms();
     source.set("bitcoin", 1.0, start);
     source.set("ethereum", 1.0, start);
-    let (producer, _lines) = watched(&world, &source, "bitcoin,ethereum");
+    let (producer, _lines) = watched(&pipeline, &source, "bitcoin,ethereum");
     eventually("it is ready", || producer.is_ready());
     source.set_field("ethereum", "current_price", Some(json!("12")));
     eventually("it is not ready", || {
@@ -141,12 +145,12 @@ async fn a_source_without_a_usable_price_is_not_ready() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_refuses_for_long_is_not_ready() {
-    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
     source.set("bitcoin", 1.0, start_ms());
-    let (producer, _lines) = watched(&world, &source, "bitcoin");
+    let (producer, _lines) = watched(&pipeline, &source, "bitcoin");
     eventually("it is ready", || producer.is_ready());
     source.say(Answer::rate_limited("2"));
-    eventually("it is not ready while it waits", || producer.page("/readyz").1.contains("Rate Limit"));
+    eventually("it is not ready while it backs off", || producer.page("/readyz").1.contains("Rate Limit"));
     eventually("it is ready again", || producer.is_ready());
 }
 
@@ -168,7 +172,7 @@ async fn a_redirect_is_named_and_takes_no_key_along() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fetch_and_run_agree_on_the_smallest_price() {
-    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
     let start = start_ms();
     source.set("tiny", 2.1e-14, start);
     let dir = tempfile::tempdir().unwrap();
@@ -179,38 +183,42 @@ async fn fetch_and_run_agree_on_the_smallest_price() {
     };
     let fetched: Value = serde_json::from_str(&succeed(&mut fetch())).unwrap();
     assert_eq!(fetched["close"], 2.1e-14);
-    let (producer, lines) = watched(&world, &source, "tiny");
-    assert_eq!(wait_for(&world, RecordKind::Tick, 1).await[0]["close"], 2.1e-14);
+    let (producer, lines) = watched(&pipeline, &source, "tiny");
+    assert_eq!(wait_for(&pipeline, RecordKind::Tick, 1).await[0]["close"], 2.1e-14);
     source.set("tiny", 0.9e-15, start + MINUTE);
     let (code, error) = fail(&mut fetch());
     assert!(code == 1 && error.contains("outside 1e-15 to 1e15"), "{code} {error}");
-    eventually("run says the same", || lines.try_iter().any(|line| line.contains("outside 1e-15 to 1e15")));
+    eventually("run reports the same", || lines.try_iter().any(|line| line.contains("outside 1e-15 to 1e15")));
     assert!(producer.page("/healthz").0 == 200);
-    assert_eq!(world.feed(RecordKind::Tick).await.len(), 1, "what would be refused downstream does not go out");
+    assert_eq!(
+        pipeline.feed(RecordKind::Tick).await.len(),
+        1,
+        "prices that would be refused downstream are not published"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn six_starts_and_silence_cover_what_was_certified() {
-    let (world, source) = (World::new().await, CoinGecko::start().await);
-    // Twenty seconds into an hour.
+async fn six_starts_and_silence_cover_only_certified_spans() {
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
+    // Twenty seconds after a full hour.
     let start = start_ms() / 3_600_000 * 3_600_000 + 20_000;
     for number in 0..6 {
         let event = start + number * 20_000;
         source.observe("bitcoin", 1.0, event, event);
-        let _producer = Running::start(&mut polling(&world, &source, "bitcoin", "5m"));
-        wait_for(&world, RecordKind::Tick, number as usize + 1).await;
+        let _producer = Running::start(&mut polling(&pipeline, &source, "bitcoin", "5m"));
+        wait_for(&pipeline, RecordKind::Tick, number as usize + 1).await;
     }
     let end = start + 61 * MINUTE + 20_000;
     source.observe("bitcoin", 1.0, end, end);
-    let _producer = Running::start(&mut polling(&world, &source, "bitcoin", "5m"));
-    let ticks = wait_for(&world, RecordKind::Tick, 7).await;
+    let _producer = Running::start(&mut polling(&pipeline, &source, "bitcoin", "5m"));
+    let ticks = wait_for(&pipeline, RecordKind::Tick, 7).await;
     let third = Some(20_000.0 / MINUTE as f64);
     assert_eq!(certified(&ticks), [None, third, third, third, third, third, None]);
     let gap = json!({"coin": "bitcoin", "quote": "usd", "from_ms": start + 100_000, "to_ms": end, "cause": "producer-stopped"});
-    assert_eq!(world.feed(RecordKind::Gap).await, [gap]);
-    let _steps = ["stream-processor", "aggregator"].map(|step| world.start(step));
-    world.wait();
-    let hourly = world.tables().remove("hourly").unwrap();
+    assert_eq!(pipeline.feed(RecordKind::Gap).await, [gap]);
+    let _steps = ["stream-processor", "aggregator"].map(|step| pipeline.start(step));
+    pipeline.wait();
+    let hourly = pipeline.tables().remove("hourly").unwrap();
     let mut rows = hourly.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let column = rows.next().unwrap().iter().position(|name| *name == "coverage").unwrap();
     let coverage: f64 = rows.next().unwrap()[column].parse().unwrap();

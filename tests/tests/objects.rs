@@ -1,4 +1,4 @@
-//! Models and their cards in the object store, as the trainer's user may read and write them.
+//! Models and their cards in the object store, with the trainer's permissions.
 
 use async_nats::jetstream::stream::Stream;
 use bus::objects;
@@ -17,7 +17,7 @@ async fn an_object_is_read_whole_or_refused() {
     }
     let admin = server.connect("admin").await;
     let stored: Stream = admin.jetstream().get_stream("OBJ_ARTIFACTS").await.unwrap();
-    // The chunks stand before the entry that names them.
+    // The chunks precede the entry that names them.
     let last = stored.cached_info().state.last_sequence;
     stored.delete_message(last - 2).await.unwrap();
     let refused = objects::get(&trainer, "model").await.unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! OPERATIONS.md, followed word by word.
+//! Runs the commands of OPERATIONS.md, in order and as written.
 
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,7 +16,7 @@ async fn a_new_operator_gets_along_with_the_page_alone() {
     source.set("ethereum", 3_376.0, now_ms);
     let installed = Installed::shared();
     installed.set("COINGECKO_BASE_URL", source.url());
-    // A fit a day would take the processors from everything else.
+    // A daily fit would take the processors from everything else.
     installed.set("CANDLEWIRE_EVERY", "100000h");
     let mut operator = Command::new(checkout().join("tests/operator"));
     operator.arg("--root").arg(installed.path()).arg("--programs").arg(programs());

@@ -1,5 +1,5 @@
-//! Parquet that everyone reads: how it is encoded, and what readers make of it that are small enough for every run.
-//! Spark, and pandas with pyarrow, are in `readers.rs`.
+//! Parquet for every reader: encodings, and checks with the readers that are small enough for every run. Spark, and
+//! pandas with pyarrow, are in `readers.rs`.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use market::{EventTime, Instrument, Span, Tick};
 use parquet::basic::{Compression, Encoding, PageType};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use pipeline_tests::readers::{answers, ask, duckdb, python, types, write_files};
-use pipeline_tests::world::sample_lines;
+use pipeline_tests::test_pipeline::sample_lines;
 use serde_json::Value;
 use store::archive::ArchiveWriter;
 use store::archive::catalog::SeqRange;
@@ -29,18 +29,18 @@ fn check(reader: &str, program: Command, types: Value) {
 }
 
 #[test]
-fn duckdb_reads_what_is_written_without_help() {
+fn duckdb_reads_the_archive_without_options() {
     check("DuckDB", duckdb(), types(["VARCHAR", "TIMESTAMP WITH TIME ZONE", "BIGINT", "DOUBLE"]));
 }
 
 #[test]
-fn polars_reads_what_is_written_without_help() {
+fn polars_reads_the_archive_without_options() {
     let of_polars = types(["Categorical", "Datetime(time_unit='ms', time_zone='UTC')", "Int64", "Float64"]);
     check("Polars", python("polars_read.py", &[], &["python"]), of_polars);
 }
 
 #[test]
-fn fastparquet_reads_what_is_written_without_help() {
+fn fastparquet_reads_the_archive_without_options() {
     let program = python("pandas_read.py", &["fastparquet"], &["pandas"]);
     assert_eq!(ask(program, files().path(), SETUP), answers());
 }
@@ -50,7 +50,7 @@ fn paths(dir: &Path) -> Vec<PathBuf> {
     paths.filter(|path| path.extension().is_some_and(|of| of == "parquet")).collect()
 }
 
-/// Spark 4.0, fastparquet and older Trino know no other encodings and page versions than those of Parquet 1.0.
+/// Spark 4.0, fastparquet and older Trino only know the encodings and page versions of Parquet 1.0.
 #[test]
 fn every_column_chunk_is_as_every_reader_knows_it() {
     let dir = files();
@@ -76,7 +76,7 @@ fn every_column_chunk_is_as_every_reader_knows_it() {
     }
 }
 
-/// The bundled month as one file, as a replay gives it: 500 ticks a message.
+/// Bytes per row of the bundled month as one file, like a replay's: 500 ticks a message.
 fn bytes_a_row(ticks: &[Tick]) -> f64 {
     let dir = tempfile::tempdir().unwrap();
     let bitcoin = Instrument::new("bitcoin", "usdt").unwrap();
@@ -91,7 +91,7 @@ fn bytes_a_row(ticks: &[Tick]) -> f64 {
     bytes as f64 / ticks.len() as f64
 }
 
-/// The bytes that docs/decisions/0016-plain-parquet-with-digests.md states.
+/// The sizes stated in docs/decisions/0016-plain-parquet-with-digests.md.
 #[test]
 fn a_row_takes_no_more_bytes_than_is_stated() {
     let mut minutes = Vec::new();

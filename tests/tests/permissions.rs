@@ -1,5 +1,5 @@
-//! What each user must not do: all of it is tried while the pipeline runs, and again when it rests and every trace would
-//! show.
+//! Forbidden actions of each user: all are tried while the pipeline runs, and again when it is idle and every trace
+//! would be visible.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use futures::StreamExt;
 use pipeline_tests::attacker::{Attacker, NAME};
 use pipeline_tests::programs::{Running, eventually, succeed};
 use pipeline_tests::server::Server;
+use pipeline_tests::test_pipeline::TestPipeline;
 use pipeline_tests::ticks::minutes;
-use pipeline_tests::world::World;
 use serde_json::{Value, json};
 
-/// Everybody but admin.
+/// All users but admin.
 const USERS: [&str; 7] = ["viewer", "reader", "producer", "stream-processor", "aggregator", "trainer", "reporter"];
-/// Every stream, buckets too.
+/// Every stream, buckets included.
 const STREAMS: [&str; 7] = ["FEED", "MARKET", "STATS", "FORECAST", "KV_LEASES", "KV_READERS", "OBJ_ARTIFACTS"];
-/// What may be done to a stream as a whole, by admin only.
+/// Calls on a whole stream, for admin only.
 const STREAM_CALLS: [&str; 10] = [
     "STREAM.CREATE",
     "STREAM.UPDATE",
@@ -31,12 +31,12 @@ const STREAM_CALLS: [&str; 10] = [
     "CONSUMER.LIST",
 ];
 
-/// A subject to publish on, what is sent, and who may.
+/// Subject, payload, and the users that may publish it.
 type Publish = (&'static str, &'static str, &'static [&'static str]);
 
-/// Whatever changes something or asks for something.
+/// Every subject that changes or requests something.
 const PUBLISHES: &[Publish] = &[
-    // Records, and where the steps stand.
+    // Records and positions.
     ("feed.tick.bitcoin.usdt", "{}", &["producer"]),
     ("feed.0.tick.bitcoin.usdt", "{}", &["producer"]),
     ("market.0.price.bitcoin.usdt", "{}", &["stream-processor"]),
@@ -45,14 +45,14 @@ const PUBLISHES: &[Publish] = &[
     ("checkpoint.stats.0.position", "{}", &["aggregator"]),
     ("forecast.0.next.bitcoin.usdt", "{}", &["trainer"]),
     ("checkpoint.forecast.0.position", "{}", &["trainer"]),
-    // What everybody watches.
+    // Live subjects.
     ("live.price.bitcoin.usdt", "{}", &[]),
     ("live.candle-1m.bitcoin.usdt", "{}", &[]),
     ("live.stats.1h.bitcoin.usdt", "{}", &[]),
     ("live.forecast.next.bitcoin.usdt", "{}", &[]),
     ("live.provisional.1m.bitcoin.usdt", "{}", &["stream-processor"]),
     ("live.provisional.1h.bitcoin.usdt", "{}", &["aggregator"]),
-    // Who runs what, how far readers are, models.
+    // Leases, reader progress, models.
     ("$KV.LEASES.producer.x", "{}", &["producer"]),
     ("$KV.LEASES.stream-processor.x", "{}", &["stream-processor"]),
     ("$KV.LEASES.aggregator.x", "{}", &["aggregator"]),
@@ -91,7 +91,7 @@ const PUBLISHES: &[Publish] = &[
     ("$JS.API.DIRECT.GET.MARKET.checkpoint.market.0.position", "", &[]),
     ("$JS.API.DIRECT.GET.STATS.checkpoint.stats.0.position", "", &[]),
     ("$JS.API.DIRECT.GET.KV_LEASES.$KV.LEASES.producer.x", "", &[]),
-    // Consumers: of what one does not read, of checkpoints, without a filter that the server checks.
+    // Consumers: of streams that a user does not read, of checkpoints, without a filter that the server checks.
     ("$JS.API.CONSUMER.CREATE.FEED.x", "{}", &["stream-processor", "aggregator"]),
     ("$JS.API.CONSUMER.CREATE.FEED.x.feed.>", "{}", &["stream-processor", "aggregator"]),
     ("$JS.API.CONSUMER.CREATE.MARKET.x", "{}", &["aggregator", "trainer", "reporter"]),
@@ -113,7 +113,7 @@ const PUBLISHES: &[Publish] = &[
     ("$JS.API.CONSUMER.CREATE.OBJ_ARTIFACTS.x", "{}", &[]),
     ("$JS.API.CONSUMER.DURABLE.CREATE.MARKET.x", "{}", &[]),
     ("$JS.API.CONSUMER.CREATE.MARKET", "{}", &[]),
-    // Consumers of others.
+    // Consumers of other users.
     ("$JS.API.CONSUMER.DELETE.FEED.x", "", &[]),
     ("$JS.API.CONSUMER.DELETE.MARKET.x", "", &["stream-processor"]),
     ("$JS.API.CONSUMER.DELETE.STATS.x", "", &["aggregator"]),
@@ -124,7 +124,7 @@ const PUBLISHES: &[Publish] = &[
     ("$JS.ACK.MARKET.x.1.1.1.1.0", "-NAK", &[]),
     ("$JS.ACK.STATS.x.1.1.1.1.0", "+TERM", &[]),
     ("$JS.FC.MARKET.x.1", "", &[]),
-    // Everything at once, and the server itself.
+    // Requests about all streams, and about the server itself.
     ("$JS.API.STREAM.NAMES", "", &[]),
     ("$JS.API.STREAM.LIST", "", &[]),
     ("$JS.API.ACCOUNT.PURGE.CANDLEWIRE", "", &[]),
@@ -133,14 +133,14 @@ const PUBLISHES: &[Publish] = &[
     ("$JS.SNAPSHOT.RESTORE.MARKET.x", "x", &[]),
     ("$SYS.REQ.SERVER.PING.VARZ", "", &[]),
     ("$SYS.REQ.ACCOUNT.CANDLEWIRE.CONNZ", "", &[]),
-    // Forged answers.
+    // Forged replies.
     ("_INBOX.x", "{}", &[]),
     ("_INBOX_admin.x", "{}", &[]),
     ("_INBOX_stream-processor.x", "{}", &[]),
     ("_INBOX_reporter.x", "{}", &[]),
 ];
 
-/// A subject to listen to, and who may.
+/// Subject, and the users that may subscribe.
 const SUBSCRIPTIONS: &[(&str, &[&str])] = &[
     ("live.>", &["viewer", "reader", "reporter"]),
     (">", &[]),
@@ -168,7 +168,7 @@ const SUBSCRIPTIONS: &[(&str, &[&str])] = &[
     ("_INBOX_reader.>", &["reader"]),
 ];
 
-/// Tries what the tables forbid to a user; one by one, so that each refusal is known to be its own.
+/// Tries everything that the tables forbid to a user, one by one, so that each refusal is attributable.
 async fn check_denials(attacker: &mut Attacker, user: &str) {
     for (subject, body, allowed) in PUBLISHES {
         if !allowed.contains(&user) {
@@ -177,7 +177,7 @@ async fn check_denials(attacker: &mut Attacker, user: &str) {
     }
     for stream in STREAMS {
         for call in STREAM_CALLS {
-            // Chunks of an object that was replaced are purged by the one who replaced it.
+            // The trainer purges the chunks of an object that it replaces.
             if (user, call, stream) != ("trainer", "STREAM.PURGE", "OBJ_ARTIFACTS") {
                 let subject = format!("$JS.API.{call}.{stream}");
                 assert!(attacker.is_publish_denied(&subject, None, "{}").await, "{user} may call {subject}");
@@ -190,18 +190,18 @@ async fn check_denials(attacker: &mut Attacker, user: &str) {
     }
 }
 
-/// Tries every user at once.
+/// Tries all users concurrently.
 async fn check_all_denials(server: &Server) {
     let each = USERS.map(async |user| check_denials(&mut Attacker::connect(server, user).await, user).await);
     futures::future::join_all(each).await;
 }
 
-/// Requests that are allowed, with more asked for in their body than the subject says.
+/// Allowed requests whose body asks for more than their subject.
 async fn check_bodies(server: &Server) {
     let viewer = Attacker::connect(server, "viewer").await;
     let price = format!("$JS.API.DIRECT.GET.MARKET.market.{}.price.bitcoin.usdt", partition());
     let last = viewer.ask(&price, "").await;
-    // What a step that catches up has stored is compressed.
+    // Output of a step that catches up is stored compressed.
     let (_, lines) = codec::decode(last.headers, last.payload);
     assert!(last.status.is_none() && lines.starts_with(b"{\"coin\":\"bitcoin\""), "a viewer reads the last price");
     for body in
@@ -231,9 +231,9 @@ async fn check_bodies(server: &Server) {
     );
 }
 
-/// A consumer that sends old prices to a live subject: the viewer may not create one. Who may create consumers can, and then
-/// whoever listens hears it; `reporter watch` does not take it for a live price.
-async fn check_push_consumers(world: &World) {
+/// A consumer that sends old prices to a live subject. The viewer may not create one; for a user who may, subscribers
+/// receive the old prices, but `reporter watch` does not take them for live ones.
+async fn check_push_consumers(pipeline: &TestPipeline) {
     let body = |subject: &str| {
         let config = json!({
             "name": "reader-2", "deliver_subject": "live.price.bitcoin.usdt", "deliver_policy": "all", "ack_policy": "none",
@@ -244,32 +244,32 @@ async fn check_push_consumers(world: &World) {
     let prices = "market.*.price.bitcoin.usdt";
     let create = format!("$JS.API.CONSUMER.CREATE.MARKET.reader-2.{prices}");
     for user in ["viewer", "producer", "stream-processor"] {
-        let mut attacker = Attacker::connect(&world.server, user).await;
+        let mut attacker = Attacker::connect(&pipeline.server, user).await;
         for call in [&create, "$JS.API.CONSUMER.CREATE.MARKET", "$JS.API.CONSUMER.DURABLE.CREATE.MARKET.push"] {
             assert!(attacker.is_publish_denied(call, None, &body(prices)).await, "{user} may call {call}");
         }
     }
-    let [shown, log] = ["watch.out", "watch.log"].map(|name| world.dir.path().join(name));
-    let mut watch = world.program("reporter");
+    let [shown, log] = ["watch.out", "watch.log"].map(|name| pipeline.dir.path().join(name));
+    let mut watch = pipeline.program("reporter");
     watch.args(["watch", "live.price.bitcoin.usdt", "--format", "json"]).env("CANDLEWIRE_LOG", "info");
     let [out, errors] = [&shown, &log].map(|path| std::fs::File::create(path).unwrap());
     let _watch = Running::start(watch.stdout(out).stderr(errors));
     let has_logged = |words: &str| std::fs::read_to_string(&log).unwrap().contains(words);
     eventually("the last known price is shown", || has_logged("last known"));
-    let reader = Attacker::connect(&world.server, "reader").await;
+    let reader = Attacker::connect(&pipeline.server, "reader").await;
     assert!(!reader.is_refused(&create, &body(prices)).await);
-    eventually("what the consumer sends is noticed", || has_logged("it is not shown"));
-    assert_eq!(std::fs::read_to_string(&shown).unwrap().lines().count(), 1, "nothing old is shown as live");
+    eventually("the consumer's messages are noticed", || has_logged("it is not shown"));
+    assert_eq!(std::fs::read_to_string(&shown).unwrap().lines().count(), 1, "no old price is shown as live");
 }
 
-/// Inboxes on which somebody listens, by user.
+/// Inboxes with a listener, by user.
 const INBOXES: [(&str, &str); 3] = [
     ("admin", "_INBOX_admin.stray"),
     ("stream-processor", "_INBOX_stream-processor.stray"),
     ("reporter", "_INBOX_reporter.stray"),
 ];
 
-/// Where the answer to a user would do harm: everywhere but where that user may write.
+/// Reply subjects where an answer to a user would do harm: all that the user may not publish to.
 fn harmful(user: &str) -> Vec<String> {
     let partition = partition();
     let stored = [
@@ -292,7 +292,7 @@ fn harmful(user: &str) -> Vec<String> {
     others.map(|(_, subject)| subject).collect()
 }
 
-/// Who may ask for what that is not changed by asking.
+/// Read-only requests, and the users that may send them.
 fn askable() -> Vec<(&'static str, Vec<(String, String)>)> {
     let of_seq = r#"{"seq":1}"#;
     let pull = r#"{"batch":1}"#;
@@ -327,7 +327,7 @@ fn askable() -> Vec<(&'static str, Vec<(String, String)>)> {
     asks.map(|(user, requests)| (user, owned(requests))).into()
 }
 
-/// Has the answers to a user sent where they would do harm.
+/// Requests with reply subjects where the answers would do harm.
 async fn send_astray(server: &Server, user: &str, requests: &[(String, String)]) {
     let mut attacker = Attacker::connect(server, user).await;
     for (request, body) in requests {
@@ -335,12 +335,13 @@ async fn send_astray(server: &Server, user: &str, requests: &[(String, String)])
             let is_denied = attacker.is_publish_denied(request, Some(&reply), body).await;
             assert!(!is_denied, "{user} may ask {request}: only the answer goes astray");
         }
-        // What was asked before this has been answered when this is.
+        // Answered in order: once this is answered, all earlier requests are.
         attacker.ask(request, body).await;
     }
 }
 
-/// Has answers sent where they would be stored, taken for live prices, or for somebody else's answers.
+/// Redirects answers to subjects where they would be stored, taken for live prices, or taken for another user's
+/// answers.
 async fn check_stray_answers(server: &Server) {
     let mut heard = Vec::new();
     for (owner, subject) in INBOXES.into_iter().chain([("admin", "live.>")]) {
@@ -352,20 +353,20 @@ async fn check_stray_answers(server: &Server) {
     for (user, requests) in &guests {
         send_astray(server, user, requests).await;
     }
-    // Viewers share an account, in which they can forge live data for each other: nobody else can.
+    // Viewers share an account, in which they can forge live data for each other, but for no other user.
     let mut viewer = Attacker::connect(server, "viewer").await;
     heard.push(("live.>", viewer.listen("live.>").await, viewer));
     for (user, requests) in &services {
         send_astray(server, user, requests).await;
     }
     for (subject, subscriber, listener) in &mut heard {
-        // What was sent to the listener before this answer is there when it is.
+        // Everything sent to the listener before this answer has arrived with it.
         listener.barrier().await;
         assert!(subscriber.next().now_or_never().is_none(), "a stray answer was heard on {subject}");
     }
 }
 
-/// Every stream as it stands, but for what changes by itself.
+/// The state of every stream, without parts that change by themselves.
 async fn standing(server: &Server) -> BTreeMap<&'static str, Value> {
     let admin = server.connect("admin").await;
     let mut standing = BTreeMap::new();
@@ -373,7 +374,7 @@ async fn standing(server: &Server) -> BTreeMap<&'static str, Value> {
         let body = json!({ "subjects_filter": ">" });
         let mut info: Value = admin.api(&format!("STREAM.INFO.{stream}"), &body).await.unwrap();
         let state = info["state"].take();
-        // Leases end by themselves: there, only what is new would be a trace.
+        // Leases expire by themselves: only new messages would be a trace.
         let state = if stream == "KV_LEASES" { json!(state["last_seq"]) } else { without_consumers(state) };
         standing.insert(stream, json!([info["config"], state]));
     }
@@ -389,35 +390,36 @@ fn partition() -> u32 {
     subject::partition("bitcoin", "usdt", 16)
 }
 
+/// Runs the whole pipeline with one user per service, and tries every foreign action as every user.
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_does_what_another_may_while_the_whole_pipeline_runs_under_the_same_users() {
-    let world = World::new().await;
-    let mut services: Vec<Running> = ["stream-processor", "aggregator"].map(|name| world.start(name)).into();
-    let archive = world.dir.path().join("archive");
+async fn no_user_can_do_what_only_another_may() {
+    let pipeline = TestPipeline::new().await;
+    let mut services: Vec<Running> = ["stream-processor", "aggregator"].map(|name| pipeline.start(name)).into();
+    let archive = pipeline.dir.path().join("archive");
     let trainer = ["run", "--coin", "bitcoin", "--quote", "usdt", "--archive-every", "1s", "--archive"];
-    services.push(Running::start(world.program("trainer").args(trainer).arg(&archive)));
-    services.push(Running::start(world.program("reporter").args(["run", "--listen", "127.0.0.1:0"])));
+    services.push(Running::start(pipeline.program("trainer").args(trainer).arg(&archive)));
+    services.push(Running::start(pipeline.program("reporter").args(["run", "--listen", "127.0.0.1:0"])));
     let flags = ["--speed", "20000x", "--downstream-wait", "30s", "--summary", "summary.json"];
-    let mut producer = Running::start(world.replay(&minutes(world.dir.path(), 1_000), "1m").args(flags));
-    eventually("prices are accepted", || world.count("accepted") > 0);
-    check_all_denials(&world.server).await;
-    check_bodies(&world.server).await;
+    let mut producer = Running::start(pipeline.replay(&minutes(pipeline.dir.path(), 1_000), "1m").args(flags));
+    eventually("prices are accepted", || pipeline.count("accepted") > 0);
+    check_all_denials(&pipeline.server).await;
+    check_bodies(&pipeline.server).await;
     assert_eq!(producer.wait(), Some(0));
-    let summary = std::fs::read(world.dir.path().join("summary.json")).unwrap();
+    let summary = std::fs::read(pipeline.dir.path().join("summary.json")).unwrap();
     let summary: Value = serde_json::from_slice(&summary).unwrap();
-    assert_eq!(summary["downstream"]["accepted"], 1_000, "the producer may learn what became of it: {summary}");
-    world.wait();
-    check_push_consumers(&world).await;
-    let audit = succeed(world.program("aggregator").arg("audit"));
-    assert_eq!(world.count("accepted"), 1_000, "{audit}");
-    assert!(services.iter_mut().all(Running::is_running), "each service runs on");
+    assert_eq!(summary["downstream"]["accepted"], 1_000, "the producer may read the outcome: {summary}");
+    pipeline.wait();
+    check_push_consumers(&pipeline).await;
+    let audit = succeed(pipeline.program("aggregator").arg("audit"));
+    assert_eq!(pipeline.count("accepted"), 1_000, "{audit}");
+    assert!(services.iter_mut().all(Running::is_running), "each service keeps running");
     drop(services);
-    let violations = world.server.log();
+    let violations = pipeline.server.log();
     let violations = violations.lines().filter(|line| line.contains("Violation") && !line.contains(NAME));
-    assert_eq!(violations.collect::<Vec<_>>(), Vec::<&str>::new(), "the services do what they may");
-    let before = standing(&world.server).await;
-    check_all_denials(&world.server).await;
-    check_stray_answers(&world.server).await;
-    assert_eq!(standing(&world.server).await, before);
-    succeed(world.program("aggregator").arg("audit"));
+    assert_eq!(violations.collect::<Vec<_>>(), Vec::<&str>::new(), "the services stay within their permissions");
+    let before = standing(&pipeline.server).await;
+    check_all_denials(&pipeline.server).await;
+    check_stray_answers(&pipeline.server).await;
+    assert_eq!(standing(&pipeline.server).await, before);
+    succeed(pipeline.program("aggregator").arg("audit"));
 }

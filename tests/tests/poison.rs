@@ -1,15 +1,15 @@
-//! What no step can use: it is kept with its reason, counted, and the partition goes on.
+//! Unusable records: they are stored with their reason and counted, and the partition continues.
 
 use async_nats::HeaderMap;
 use bus::reader::{Selection, read_to_end};
 use bus::topology::stream_info;
 use bus::{Connection, Error, Stream, subject};
 use pipeline_tests::programs::{Running, succeed};
+use pipeline_tests::test_pipeline::TestPipeline;
 use pipeline_tests::ticks::{bitcoin, publish_tick, tick_line};
-use pipeline_tests::world::World;
 use serde_json::{Value, json};
 
-/// Stores a message as it is; returns its sequence.
+/// Stores a message as given; returns its sequence.
 async fn store(connection: &Connection, subject: &str, schema: &str, payload: impl Into<Vec<u8>>) -> u64 {
     let mut headers = HeaderMap::new();
     headers.insert("Candlewire-Schema", schema);
@@ -21,7 +21,7 @@ fn line(event_ms: i64) -> String {
     serde_json::to_string(&tick_line(&bitcoin(), event_ms)).unwrap()
 }
 
-/// What MARKET keeps of refused records: (subject's coin, sequence in FEED, line, reason), in order.
+/// Refused records in MARKET: (subject's coin, sequence in FEED, line, reason), in order.
 async fn rejected(connection: &Connection) -> Vec<(String, u64, u64, String)> {
     let mut found = Vec::new();
     let filters = vec!["market.*.rejected.*.*".to_owned()];
@@ -41,13 +41,14 @@ async fn rejected(connection: &Connection) -> Vec<(String, u64, u64, String)> {
     found
 }
 
+/// Unusable records of FEED are stored in MARKET with the reason, and the partition continues.
 #[tokio::test(flavor = "multi_thread")]
-async fn records_that_nobody_can_use_are_kept_with_their_reason_and_the_partition_goes_on() {
+async fn unusable_records_are_stored_with_their_reason() {
     const TICKS: &str = "feed.tick.bitcoin.usd";
     const BEFORE_2009: i64 = 1_230_767_999_999;
-    let world = World::new().await;
-    let _services = [world.start("stream-processor"), world.start("aggregator")];
-    let producer = world.server.connect("producer").await;
+    let pipeline = TestPipeline::new().await;
+    let _services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
+    let producer = pipeline.server.connect("producer").await;
     publish_tick(&producer, 1_600_000_000_000).await;
     let of_another = line(1_600_000_001_000).replace("bitcoin", "ethereum");
     let poison: [(&str, &str, Vec<u8>, u64, &str); 12] = [
@@ -78,29 +79,30 @@ async fn records_that_nobody_can_use_are_kept_with_their_reason_and_the_partitio
     expected.push(("bitcoin".to_owned(), seq, 1, "unparsable".to_owned()));
     expected.push(("bitcoin".to_owned(), seq, 4, "out-of-range".to_owned()));
     publish_tick(&producer, 1_600_000_120_000).await;
-    world.wait();
-    let market = world.server.connect("reader").await;
+    pipeline.wait();
+    let market = pipeline.server.connect("reader").await;
     assert_eq!(rejected(&market).await, expected);
-    let counts = &world.standing()["steps"]["stream-processor"]["counts"];
+    let counts = &pipeline.standing()["steps"]["stream-processor"]["counts"];
     let refused = json!({
         "unparsable": 7, "unknown-version": 2, "wrong-instrument": 2, "too-long": 2, "out-of-range": 1,
     });
     assert_eq!((&counts["accepted"], &counts["rejected"]), (&json!(4), &refused));
-    assert_eq!(world.standing()["steps"]["aggregator"]["counts"]["prices"], 4);
-    let candles = succeed(world.program("aggregator").args(["show", "candles-1m", "--all", "--format", "csv"]));
+    assert_eq!(pipeline.standing()["steps"]["aggregator"]["counts"]["prices"], 4);
+    let candles = succeed(pipeline.program("aggregator").args(["show", "candles-1m", "--all", "--format", "csv"]));
     assert_eq!(candles.lines().count(), 2, "{candles}");
 }
 
+/// The aggregator counts every unreadable record, logs it once, and skips it.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_aggregator_cannot_read_is_counted_said_once_and_left_out() {
-    let world = World::new().await;
-    let processor = world.start("stream-processor");
-    let producer = world.server.connect("producer").await;
+async fn the_aggregator_counts_and_skips_unreadable_records() {
+    let pipeline = TestPipeline::new().await;
+    let processor = pipeline.start("stream-processor");
+    let producer = pipeline.server.connect("producer").await;
     publish_tick(&producer, 1_600_000_000_000).await;
-    world.wait_for_market();
+    pipeline.wait_for_market();
     drop(processor);
-    // Nobody but the stream-processor may write MARKET; here it has gone mad.
-    let mad = world.server.connect("stream-processor").await;
+    // Only the stream-processor may write MARKET; the test takes its role to write garbage.
+    let faulty = pipeline.server.connect("stream-processor").await;
     let price = |change: &str, to: &str| {
         let good =
             r#"{"coin":"bitcoin","quote":"usd","event_ms":1600000001000,"grain_ms":1000,"close":100.0,"feed_seq":1}"#;
@@ -122,26 +124,26 @@ async fn what_the_aggregator_cannot_read_is_counted_said_once_and_left_out() {
         (&heartbeats, "heartbeat/1", price("1600000001000", "9223372036854775807")),
     ];
     for (subject, schema, payload) in &poison {
-        store(&mad, subject, schema, payload.as_str()).await;
+        store(&faulty, subject, schema, payload.as_str()).await;
     }
-    store(&mad, &prices, "price/1", price("100.0", "101.0")).await;
-    let (mut aggregator, log) = Running::start_followed(world.program("aggregator").arg("run"));
-    world.wait();
-    let counts = world.standing()["steps"]["aggregator"]["counts"].clone();
+    store(&faulty, &prices, "price/1", price("100.0", "101.0")).await;
+    let (mut aggregator, log) = Running::start_followed(pipeline.program("aggregator").arg("run"));
+    pipeline.wait();
+    let counts = pipeline.standing()["steps"]["aggregator"]["counts"].clone();
     assert_eq!((&counts["unreadable"], &counts["prices"]), (&json!(poison.len()), &json!(2)));
     aggregator.terminate();
     let said = log.map_while(Result::ok).filter(|line| line.contains("cannot be read")).count();
     assert_eq!((said, aggregator.wait()), (1, Some(0)));
-    assert!(stream_info(&mad, "MARKET").await.unwrap().state.messages > 10);
+    assert!(stream_info(&faulty, "MARKET").await.unwrap().state.messages > 10);
 }
 
-/// A kind that no step knows would stay in FEED unjudged: its sender is told at once instead.
+/// A record kind that no step knows would stay in FEED unjudged, so the sender is refused at once.
 #[tokio::test(flavor = "multi_thread")]
-async fn feed_takes_no_kind_that_nobody_would_judge() {
-    let world = World::new().await;
-    let producer = world.server.connect("producer").await;
+async fn feed_accepts_only_record_kinds_that_are_judged() {
+    let pipeline = TestPipeline::new().await;
+    let producer = pipeline.server.connect("producer").await;
     let sent = producer.jetstream().publish("feed.trade.bitcoin.usd".to_owned(), line(1_600_000_000_000).into()).await;
     assert!(sent.unwrap().await.is_err());
-    let admin = world.server.connect("admin").await;
+    let admin = pipeline.server.connect("admin").await;
     assert_eq!(stream_info(&admin, "FEED").await.unwrap().state.messages, 0);
 }

@@ -1,4 +1,4 @@
-//! The producer against a replica of CoinGecko: what comes into FEED, and what happens when either side fails.
+//! The producer against a mock of CoinGecko: records in FEED, and failures on either side.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,10 +7,10 @@ use pipeline_tests::coingecko::{Answer, CoinGecko, polling};
 use pipeline_tests::health::Watched;
 use pipeline_tests::process::peak_bytes;
 use pipeline_tests::programs::{NEVER, Running, eventually, fail, program, succeed};
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::{Value, json};
 
-/// Shorter than anybody should poll the real one.
+/// Shorter than the real API may be polled.
 const INTERVAL: &str = "100ms";
 
 fn now_ms() -> i64 {
@@ -18,15 +18,15 @@ fn now_ms() -> i64 {
 }
 
 /// The event times of a coin's ticks in FEED.
-async fn events(world: &World, coin: &str) -> Vec<i64> {
-    let ticks = world.feed(RecordKind::Tick).await;
+async fn events(pipeline: &TestPipeline, coin: &str) -> Vec<i64> {
+    let ticks = pipeline.feed(RecordKind::Tick).await;
     ticks.iter().filter(|tick| tick["coin"] == coin).map(|tick| tick["event_ms"].as_i64().unwrap()).collect()
 }
 
-async fn wait_for_events(world: &World, coin: &str, expected: &[i64]) {
+async fn wait_for_events(pipeline: &TestPipeline, coin: &str, expected: &[i64]) {
     let mut found = Vec::new();
     for _ in 0..600 {
-        found = events(world, coin).await;
+        found = events(pipeline, coin).await;
         if found == expected {
             return;
         }
@@ -54,7 +54,7 @@ async fn fetch_prints_one_tick_with_all_that_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fetch_says_in_one_line_what_is_wrong_and_never_the_key() {
+async fn fetch_explains_errors_in_one_line_without_the_key() {
     let source = CoinGecko::start().await;
     source.set("bitcoin", 1.0, now_ms());
     source.set("ancient", 1.0, 0);
@@ -100,25 +100,25 @@ async fn fetch_says_in_one_line_what_is_wrong_and_never_the_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_new_observation_of_each_coin_is_one_tick() {
-    let (world, source) = (World::new().await, CoinGecko::start().await);
-    // So long ago that no observation below is ahead of its answer.
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
+    // Far enough in the past that no observation below is ahead of its answer.
     let start = now_ms() - 120_000;
     source.set("bitcoin", 103_376.25, start);
     source.set("ethereum", 2_491.11, start + 1);
     source.set_raw("dormant", json!({"id": "dormant", "current_price": null, "last_updated": "2025-01-01T00:00:00Z"}));
-    let _producer = Running::start(&mut polling(&world, &source, "bitcoin,ethereum,renamed,dormant", INTERVAL));
-    wait_for_events(&world, "bitcoin", &[start]).await;
+    let _producer = Running::start(&mut polling(&pipeline, &source, "bitcoin,ethereum,renamed,dormant", INTERVAL));
+    wait_for_events(&pipeline, "bitcoin", &[start]).await;
     source.set("bitcoin", 103_400.0, start + 60_000);
-    wait_for_events(&world, "bitcoin", &[start, start + 60_000]).await;
-    // An edge with an older answer, then the same as before.
+    wait_for_events(&pipeline, "bitcoin", &[start, start + 60_000]).await;
+    // An edge server with an older answer, then the same as before.
     source.set("bitcoin", 103_376.25, start);
     source.wait_for_polls(2);
     source.set("bitcoin", 103_400.0, start + 60_000);
     source.wait_for_polls(2);
     source.set("ethereum", 2_500.0, start + 60_001);
-    wait_for_events(&world, "ethereum", &[start + 1, start + 60_001]).await;
-    assert_eq!(events(&world, "bitcoin").await, [start, start + 60_000]);
-    let ticks = world.feed(RecordKind::Tick).await;
+    wait_for_events(&pipeline, "ethereum", &[start + 1, start + 60_001]).await;
+    assert_eq!(events(&pipeline, "bitcoin").await, [start, start + 60_000]);
+    let ticks = pipeline.feed(RecordKind::Tick).await;
     assert_eq!(ticks.len(), 4);
     assert_eq!((&ticks[0]["close"], &ticks[0]["source"]), (&json!(103_376.25), &json!("coingecko")));
     assert_eq!((&ticks[0]["high_24h"], &ticks[0].get("high")), (&json!(103_376.25 * 1.01), &None));
@@ -126,42 +126,42 @@ async fn each_new_observation_of_each_coin_is_one_tick() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_coins_than_a_page_are_asked_for_one_page_after_the_other() {
-    let (world, source) = (World::new().await, CoinGecko::start().await);
+async fn coins_beyond_one_page_are_requested_page_by_page() {
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
     let start = now_ms();
     let coins: Vec<String> = (0..251).map(|number| format!("coin-{number}")).collect();
     coins.iter().for_each(|coin| source.set(coin, 5.0, start));
-    let _producer = Running::start(&mut polling(&world, &source, &coins.join(","), INTERVAL));
-    wait_for_events(&world, "coin-250", &[start]).await;
-    assert_eq!(world.feed(RecordKind::Tick).await.len(), 251);
+    let _producer = Running::start(&mut polling(&pipeline, &source, &coins.join(","), INTERVAL));
+    wait_for_events(&pipeline, "coin-250", &[start]).await;
+    assert_eq!(pipeline.feed(RecordKind::Tick).await.len(), 251);
     let pages: Vec<usize> = source.seen().iter().take(2).map(|seen| seen.ids.len()).collect();
     assert_eq!(pages, [250, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_publishes_nothing_twice() {
-    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
     let start = now_ms();
     source.set("bitcoin", 1.0, start);
-    let mut producer = Running::start(&mut polling(&world, &source, "bitcoin", INTERVAL));
-    wait_for_events(&world, "bitcoin", &[start]).await;
+    let mut producer = Running::start(&mut polling(&pipeline, &source, "bitcoin", INTERVAL));
+    wait_for_events(&pipeline, "bitcoin", &[start]).await;
     producer.kill();
-    let _producer = Running::start(&mut polling(&world, &source, "bitcoin", INTERVAL));
+    let _producer = Running::start(&mut polling(&pipeline, &source, "bitcoin", INTERVAL));
     source.wait_for_polls(3);
     source.set("bitcoin", 2.0, start + 1_000);
-    wait_for_events(&world, "bitcoin", &[start, start + 1_000]).await;
-    assert_eq!(world.feed(RecordKind::Gap).await, Vec::<Value>::new());
+    wait_for_events(&pipeline, "bitcoin", &[start, start + 1_000]).await;
+    assert_eq!(pipeline.feed(RecordKind::Gap).await, Vec::<Value>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_coin_sends_heartbeats_behind_the_source_delay() {
-    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
     let start = now_ms() / 1_000 * 1_000;
     source.set("bitcoin", 1.0, start - 600_000);
     source.set_date(UNIX_EPOCH + Duration::from_millis(start as u64));
-    let _producer = Running::start(&mut polling(&world, &source, "bitcoin", INTERVAL));
+    let _producer = Running::start(&mut polling(&pipeline, &source, "bitcoin", INTERVAL));
     source.wait_for_polls(5);
-    let feed_of = async || world.feed(RecordKind::Heartbeat).await;
+    let feed_of = async || pipeline.feed(RecordKind::Heartbeat).await;
     let mut heartbeats = feed_of().await;
     for _ in 0..100 {
         if heartbeats.is_empty() {
@@ -172,20 +172,20 @@ async fn an_idle_coin_sends_heartbeats_behind_the_source_delay() {
     source.wait_for_polls(3);
     assert_eq!(feed_of().await.len(), 1, "at most one a minute");
     assert_eq!(heartbeats[0]["event_ms"], start - 300_000);
-    assert_eq!(events(&world, "bitcoin").await, [start - 600_000]);
+    assert_eq!(events(&pipeline, "bitcoin").await, [start - 600_000]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn retry_after_is_obeyed_and_the_outage_becomes_a_gap() {
-    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
     let start = now_ms() - 600_000;
     source.set("bitcoin", 1.0, start);
-    let _producer = Running::start(&mut polling(&world, &source, "bitcoin", INTERVAL));
-    wait_for_events(&world, "bitcoin", &[start]).await;
+    let _producer = Running::start(&mut polling(&pipeline, &source, "bitcoin", INTERVAL));
+    wait_for_events(&pipeline, "bitcoin", &[start]).await;
     source.set("bitcoin", 2.0, start + 600_000);
     source.say(Answer::rate_limited("2"));
-    wait_for_events(&world, "bitcoin", &[start, start + 600_000]).await;
-    let gaps = world.feed(RecordKind::Gap).await;
+    wait_for_events(&pipeline, "bitcoin", &[start, start + 600_000]).await;
+    let gaps = pipeline.feed(RecordKind::Gap).await;
     let expected =
         json!({"coin": "bitcoin", "quote": "usd", "from_ms": start, "to_ms": start + 600_000, "cause": "rate-limited"});
     assert_eq!(gaps, [expected]);
@@ -195,48 +195,48 @@ async fn retry_after_is_obeyed_and_the_outage_becomes_a_gap() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_answer_is_waited_for_and_polls_do_not_pile_up() {
-    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
     let start = now_ms();
     source.set("bitcoin", 1.0, start);
     let page = json!([{"id": "bitcoin", "current_price": 3.0, "last_updated": "2020-01-01T00:00:00Z"}]).to_string();
     source.say(Answer::new(200, page).after(Duration::from_secs(1)));
-    let _producer = Running::start(&mut polling(&world, &source, "bitcoin", INTERVAL));
-    wait_for_events(&world, "bitcoin", &[1_577_836_800_000, start]).await;
+    let _producer = Running::start(&mut polling(&pipeline, &source, "bitcoin", INTERVAL));
+    wait_for_events(&pipeline, "bitcoin", &[1_577_836_800_000, start]).await;
     let seen = source.seen();
     assert!(seen[1].at - seen[0].at >= Duration::from_secs(1), "the second request came before the first answer");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_nats_is_away_ticks_wait_and_come_in_order() {
-    let (mut world, source) = (World::new().await, CoinGecko::start().await);
-    // So long ago that no observation below is ahead of its answer.
+    let (mut pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
+    // Far enough in the past that no observation below is ahead of its answer.
     let start = now_ms() - 60_000;
     source.set("bitcoin", 1.0, start);
-    let _producer = Running::start(&mut polling(&world, &source, "bitcoin", INTERVAL));
-    wait_for_events(&world, "bitcoin", &[start]).await;
-    world.server.kill();
+    let _producer = Running::start(&mut polling(&pipeline, &source, "bitcoin", INTERVAL));
+    wait_for_events(&pipeline, "bitcoin", &[start]).await;
+    pipeline.server.kill();
     let mut expected = vec![start];
     for second in 1..=5 {
         expected.push(start + second * 1_000);
         source.set("bitcoin", second as f64, start + second * 1_000);
         source.wait_for_polls(2);
     }
-    world.server.start_again();
-    wait_for_events(&world, "bitcoin", &expected).await;
+    pipeline.server.start_again();
+    wait_for_events(&pipeline, "bitcoin", &expected).await;
 }
 
-/// Starts polling with health.
-fn polling_with_health(world: &World, source: &CoinGecko, flags: &[&str]) -> Watched {
-    let mut command = polling(world, source, "bitcoin", INTERVAL);
+/// A polling producer with health.
+fn polling_with_health(pipeline: &TestPipeline, source: &CoinGecko, flags: &[&str]) -> Watched {
+    let mut command = polling(pipeline, source, "bitcoin", INTERVAL);
     command.args(flags).env("COINGECKO_API_KEY", "CG-topsecret");
     Watched::start(&mut command, |line| assert!(!line.contains("topsecret")))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_key_stops_polling_but_not_the_process() {
-    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
     source.require_key("CG-other");
-    let mut producer = polling_with_health(&world, &source, &["--plan", "demo"]);
+    let mut producer = polling_with_health(&pipeline, &source, &["--plan", "demo"]);
     eventually("the refused key is reported", || producer.page("/readyz").1.contains("10002"));
     assert!(producer.page("/healthz").0 == 200 && producer.process.is_running());
     assert_eq!(producer.metric("upstream_errors_total{class=\"key-refused\"}"), Some(1.0));
@@ -247,10 +247,10 @@ async fn a_refused_key_stops_polling_but_not_the_process() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_ready_when_both_sides_have_answered() {
-    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
     source.set("bitcoin", 1.0, now_ms());
     source.say(Answer::rate_limited("1"));
-    let producer = polling_with_health(&world, &source, &[]);
+    let producer = polling_with_health(&pipeline, &source, &[]);
     assert_eq!(producer.page("/readyz").0, 503);
     assert_eq!(producer.page("/fresh"), (503, "no data yet\n".to_owned()));
     eventually("readiness", || producer.is_ready());
@@ -260,39 +260,40 @@ async fn it_is_ready_when_both_sides_have_answered() {
     assert_eq!(producer.metric("upstream_request_duration_seconds_count"), Some(source.seen().len() as f64));
 }
 
+/// Of several live producers only one polls; another takes over when it dies or freezes.
 #[tokio::test(flavor = "multi_thread")]
-async fn of_several_live_producers_one_asks_and_another_goes_on_when_it_dies_or_freezes() {
-    let world = World::new().await;
-    // Each asks a source of its own, so that it is seen who asks.
+async fn one_of_several_producers_polls_and_a_standby_takes_over() {
+    let pipeline = TestPipeline::new().await;
+    // Each polls a source of its own, so that the active one is known.
     let sources = [CoinGecko::start().await, CoinGecko::start().await, CoinGecko::start().await];
     let observe = |price: f64, event_ms: i64| sources.iter().for_each(|source| source.set("bitcoin", price, event_ms));
     let (before, after) = (now_ms() - 60_000, now_ms() - 50_000);
     observe(1.0, before);
-    let mut first = Running::start(&mut polling(&world, &sources[0], "bitcoin", INTERVAL));
+    let mut first = Running::start(&mut polling(&pipeline, &sources[0], "bitcoin", INTERVAL));
     sources[0].wait_for_polls(1);
     let (second, mut log) =
-        Running::start_followed(polling(&world, &sources[1], "bitcoin", INTERVAL).env("CANDLEWIRE_LOG", "info"));
+        Running::start_followed(polling(&pipeline, &sources[1], "bitcoin", INTERVAL).env("CANDLEWIRE_LOG", "info"));
     sources[0].wait_for_polls(5);
-    assert!(sources[1].seen().is_empty(), "two ask at once");
+    assert!(sources[1].seen().is_empty(), "two poll at once");
     first.kill();
     sources[1].wait_for_polls(5);
-    let _third = Running::start(&mut polling(&world, &sources[2], "bitcoin", INTERVAL));
+    let _third = Running::start(&mut polling(&pipeline, &sources[2], "bitcoin", INTERVAL));
     second.signal("STOP");
     sources[2].wait_for_polls(1);
     observe(2.0, after);
-    wait_for_events(&world, "bitcoin", &[before, after]).await;
+    wait_for_events(&pipeline, "bitcoin", &[before, after]).await;
     second.signal("CONT");
     let _stands_by = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("another producer has taken over")));
     let asked = sources[1].seen().len();
     sources[2].wait_for_polls(5);
-    assert_eq!(sources[1].seen().len(), asked, "two ask at once");
-    assert_eq!(events(&world, "bitcoin").await, [before, after], "nothing is in FEED twice");
+    assert_eq!(sources[1].seen().len(), asked, "two poll at once");
+    assert_eq!(events(&pipeline, "bitcoin").await, [before, after], "no tick is in FEED twice");
 }
 
 /// A key of the usual length.
 const KEY: &str = "CG-SuperSecretKey1234567890";
 
-/// Six characters in a row are no chance.
+/// Six consecutive characters of the key cannot occur by chance.
 fn shows_no_part_of_the_key(text: &str) {
     let text = text.to_lowercase();
     for part in KEY.to_lowercase().as_bytes().windows(6).map(|part| str::from_utf8(part).unwrap()) {
@@ -308,7 +309,7 @@ async fn no_part_of_the_key_is_shown_wherever_an_answer_is_cut() {
     let encoded: String = KEY.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let words = |text: String| json!({"status": {"error_code": 10002, "error_message": text}}).to_string();
     let padding = |length: usize| "x".repeat(length);
-    // Behind some 140 bytes the key lies across the end of what is shown.
+    // After some 140 bytes the key crosses the end of the printed part.
     let answers = [
         Answer::new(500, padding(140) + KEY),
         Answer::new(500, padding(130) + &escaped),
@@ -336,25 +337,25 @@ async fn no_part_of_the_key_is_shown_wherever_an_answer_is_cut() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_producer_shows_no_part_of_the_key() {
-    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
     source.say(Answer::new(401, "x".repeat(140) + KEY));
-    let mut command = polling(&world, &source, "bitcoin", INTERVAL);
+    let mut command = polling(&pipeline, &source, "bitcoin", INTERVAL);
     command.args(["--plan", "demo"]).env("COINGECKO_API_KEY", KEY);
     let producer = Watched::start(&mut command, shows_no_part_of_the_key);
     eventually("the refused key is reported", || producer.page("/readyz").1.contains("answered 401"));
     ["/readyz", "/metrics"].into_iter().for_each(|path| shows_no_part_of_the_key(&producer.page(path).1));
 }
 
-/// What an answer may cost, however small it is on the wire.
+/// Largest growth of memory from one answer, however small it is when compressed.
 const GROWTH_MAX: u64 = 20_000_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_answer_costs_little_memory() {
-    let (world, source) = (World::new().await, CoinGecko::start().await);
-    // A full page: the source may answer the most.
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
+    // A full page: the largest valid answer.
     let coins: Vec<String> = (0..250).map(|number| format!("coin-{number}")).collect();
     coins.iter().for_each(|coin| source.set(coin, 5.0, now_ms()));
-    let producer = Watched::start(&mut polling(&world, &source, &coins.join(","), INTERVAL), |_| ());
+    let producer = Watched::start(&mut polling(&pipeline, &source, &coins.join(","), INTERVAL), |_| ());
     eventually("a normal answer is published", || producer.metric("published_total{kind=\"tick\"}") == Some(250.0));
     let normal = peak_bytes(producer.process.id()).unwrap();
     let bomb = Answer::bomb(1_040_000);
@@ -380,25 +381,25 @@ async fn more_entries_than_coins_asked_for_are_refused() {
     let quote = json!({"id": "bitcoin", "current_price": 1.0, "last_updated": "2025-01-01T00:00:00Z"});
     check(Answer::new(200, json!([quote, quote]).to_string()), "more entries than the 1 asked for");
     check(Answer::new(200, format!("[{}", " ".repeat(1_000_000))), "more than 69632 bytes");
-    // What is too long and no price anyway keeps its class.
+    // An answer that is too long and no price keeps its class.
     check(Answer::html(403, &format!("<html>{}", "x".repeat(1_000_000))), "may be blocked");
     check(Answer::new(429, "Throttled ".repeat(100_000)), "answered 429: more than 69632 bytes: Throttled Throttled");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_price_ahead_of_its_answer_hides_none_that_follows() {
-    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
     let start = now_ms() / 1_000 * 1_000 - 30_000;
     let observe = |second: i64, ahead: i64| {
         source.set_date(UNIX_EPOCH + Duration::from_millis((start + second * 1_000) as u64));
         source.set("bitcoin", 100.0 + second as f64, start + (second + ahead) * 1_000);
     };
     observe(0, 0);
-    let producer = polling_with_health(&world, &source, &[]);
+    let producer = polling_with_health(&pipeline, &source, &[]);
     let mut expected = vec![start];
-    wait_for_events(&world, "bitcoin", &expected).await;
+    wait_for_events(&pipeline, "bitcoin", &expected).await;
     for second in 1..=12 {
-        // As the attack did: every second a price, one of them two minutes ahead.
+        // As in the attack: one price per second, one of them two minutes ahead.
         let ahead = if second == 4 { 119 } else { 0 };
         observe(second, ahead);
         source.wait_for_polls(2);
@@ -406,32 +407,32 @@ async fn a_price_ahead_of_its_answer_hides_none_that_follows() {
             expected.push(start + second * 1_000);
         }
     }
-    wait_for_events(&world, "bitcoin", &expected).await;
+    wait_for_events(&pipeline, "bitcoin", &expected).await;
     assert!(producer.metric("upstream_errors_total{class=\"time-ahead\"}") >= Some(1.0));
-    assert_eq!(world.feed(RecordKind::Gap).await, Vec::<Value>::new());
+    assert_eq!(pipeline.feed(RecordKind::Gap).await, Vec::<Value>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn prices_that_a_source_ahead_of_itself_costs_become_a_gap() {
-    let (world, source) = (World::new().await, CoinGecko::start().await);
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
     let start = now_ms() / 1_000 * 1_000 - 600_000;
     let (lines, warned) = std::sync::mpsc::channel();
     source.set_date(UNIX_EPOCH + Duration::from_millis(start as u64));
     source.set("bitcoin", 1.0, start);
-    let _producer = Watched::start(&mut polling(&world, &source, "bitcoin", INTERVAL), move |line| {
+    let _producer = Watched::start(&mut polling(&pipeline, &source, "bitcoin", INTERVAL), move |line| {
         if line.contains("time-ahead") {
             drop(lines.send(line.to_owned()));
         }
     });
-    wait_for_events(&world, "bitcoin", &[start]).await;
+    wait_for_events(&pipeline, "bitcoin", &[start]).await;
     source.set("bitcoin", 2.0, start + 6_000);
     source.wait_for_polls(5);
     source.set_date(UNIX_EPOCH + Duration::from_millis(start as u64 + 300_000));
     source.set("bitcoin", 3.0, start + 300_000);
-    wait_for_events(&world, "bitcoin", &[start, start + 300_000]).await;
+    wait_for_events(&pipeline, "bitcoin", &[start, start + 300_000]).await;
     let expected =
         json!({"coin": "bitcoin", "quote": "usd", "from_ms": start, "to_ms": start + 300_000, "cause": "time-ahead"});
-    assert_eq!(world.feed(RecordKind::Gap).await, [expected]);
+    assert_eq!(pipeline.feed(RecordKind::Gap).await, [expected]);
     warned.recv_timeout(NEVER).expect("a warning");
-    assert_eq!(warned.try_iter().count(), 0, "one warning, not one with every answer");
+    assert_eq!(warned.try_iter().count(), 0, "one warning, not one per answer");
 }

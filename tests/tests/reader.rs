@@ -1,17 +1,17 @@
-//! Our own reader against the real server: every message once and in order, whatever happens to it.
+//! The ordered reader against a real server: every message once and in order, despite all faults.
 
 use std::time::Duration;
 
 use bus::reader::{Delivery, Reader, ReaderEvent, Selection};
 use bus::stream::MARKET_STEP;
 use bus::{Connection, Stream, subject};
-use pipeline_tests::proxy::{Fate, Frame, Proxy};
+use pipeline_tests::proxy::{Frame, Proxy, Treatment};
 use pipeline_tests::server::Server;
+use pipeline_tests::test_pipeline::TestPipeline;
 use pipeline_tests::ticks::publish_tick;
-use pipeline_tests::world::World;
 use serde_json::Value;
 
-/// The client's own ordered consumer would be silent for longer.
+/// Longest wait for the next message. The client library's own ordered consumer stays silent for longer.
 const SOON: Duration = Duration::from_secs(8);
 
 /// Reads all ticks of FEED.
@@ -31,7 +31,7 @@ async fn next(reader: &mut Reader) -> Delivery {
     tokio::time::timeout(SOON, next).await.expect("a message soon")
 }
 
-/// The next messages are these, each once.
+/// Reads these sequences, each once.
 async fn read(reader: &mut Reader, sequences: std::ops::RangeInclusive<u64>) {
     for seq in sequences {
         assert_eq!(next(reader).await.seq, seq);
@@ -73,8 +73,9 @@ async fn it_goes_on_soon_after_its_consumer_was_deleted() {
     read(&mut reader, 4..=5).await;
 }
 
+/// A delivery that gets lost is read again; a repeated delivery is dropped and counted.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_lost_on_its_way_is_read_again_and_what_comes_again_is_dropped_and_counted() {
+async fn lost_deliveries_are_read_again_and_duplicates_are_dropped() {
     let server = Server::with_streams().await;
     let proxy = Proxy::start(&server).await;
     let (producer, connection) = tokio::join!(server.connect("producer"), proxy.connect(&server, "stream-processor"));
@@ -84,14 +85,14 @@ async fn what_is_lost_on_its_way_is_read_again_and_what_comes_again_is_dropped_a
         deliveries += u32::from(frame.is_delivery());
         frame.is_delivery() && deliveries == 10
     };
-    proxy.once(is_tenth, Fate::Drop);
+    proxy.once(is_tenth, Treatment::Drop);
     let mut reader = reader(&connection);
     read(&mut reader, 1..=100).await;
-    proxy.once(Frame::is_delivery, Fate::Twice);
+    proxy.once(Frame::is_delivery, Treatment::Twice);
     publish(&producer, 100..102).await;
     read(&mut reader, 101..=102).await;
     assert_eq!(reader.repeated(), 1);
-    proxy.once(Frame::is_delivery, Fate::CutInside);
+    proxy.once(Frame::is_delivery, Treatment::CutInside);
     publish(&producer, 102..105).await;
     read(&mut reader, 103..=105).await;
 }
@@ -99,10 +100,10 @@ async fn what_is_lost_on_its_way_is_read_again_and_what_comes_again_is_dropped_a
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_crashed_starts_leave_room_for_another() {
     const STARTS: usize = 200;
-    let world = World::new().await;
+    let pipeline = TestPipeline::new().await;
     let (producer, connection) =
-        tokio::join!(world.server.connect("producer"), world.server.connect("stream-processor"));
-    // A reader that is dropped leaves its consumer behind, as a process does that is killed.
+        tokio::join!(pipeline.server.connect("producer"), pipeline.server.connect("stream-processor"));
+    // A dropped reader leaves its consumer behind, like a killed process.
     let crash = async |partition: u32| {
         let filters = MARKET_STEP.kinds.iter().map(|&kind| subject::of_partition(Stream::Feed, partition, kind));
         let selection = Selection { stream: Stream::Feed, filters: filters.collect(), from: 1 };
@@ -112,8 +113,8 @@ async fn two_hundred_crashed_starts_leave_room_for_another() {
     for _ in 0..STARTS {
         futures::future::join_all((0..16).map(&crash)).await;
     }
-    let _processor = world.start("stream-processor");
+    let _processor = pipeline.start("stream-processor");
     publish(&producer, 0..5).await;
-    world.wait_for_market();
-    assert_eq!(world.count("accepted"), 5);
+    pipeline.wait_for_market();
+    assert_eq!(pipeline.count("accepted"), 5);
 }

@@ -1,5 +1,5 @@
-//! Readers of our Parquet files that are too large for every run: `scripts/test --peers` fetches them and runs this. A
-//! reader that is not there fails its test.
+//! Parquet readers that are too large for every run; `scripts/test --peers` installs them and runs these tests. A
+//! missing reader fails its test.
 #![allow(clippy::unwrap_used)]
 
 use std::process::Command;
@@ -14,13 +14,13 @@ fn read_with(program: Command) -> Vec<Value> {
 }
 
 #[test]
-fn spark_reads_what_is_written_at_default_settings() {
+fn spark_reads_the_archive_at_default_settings() {
     let [ticks, predictions] = answers();
     let of_spark = types(["string", "timestamp", "bigint", "double"]);
     assert_eq!(read_with(python("spark_read.py", &[], &["spark"])), [of_spark, ticks, predictions]);
 }
 
 #[test]
-fn pandas_reads_what_is_written_with_pyarrow() {
+fn pandas_reads_the_archive_with_pyarrow() {
     assert_eq!(read_with(python("pandas_read.py", &["pyarrow"], &["pandas", "pyarrow"])), answers());
 }

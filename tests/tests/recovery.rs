@@ -1,4 +1,4 @@
-//! What a step does when the world around it is not as it was.
+//! Recovery of a step when streams, settings or the server have changed.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -16,65 +16,66 @@ use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{NEVER, Running, eventually, fail, succeed};
 use pipeline_tests::proxy::Proxy;
 use pipeline_tests::server::Server;
+use pipeline_tests::test_pipeline::TestPipeline;
 use pipeline_tests::ticks::{instruments, publish_tick, publish_tick_of, tick_line};
 use pipeline_tests::transactions::{Outcome, Transactions};
-use pipeline_tests::world::World;
 use serde_json::{Value, json};
 use step::part::{Outgoing, Part, Role};
 use step::transaction::MESSAGES_MAX;
 
-/// A world whose stream-processor has committed one tick, and runs no more; with a connection of the producer.
-async fn with_one_tick_processed() -> (World, Connection) {
-    let world = World::new().await;
-    let producer = world.server.connect("producer").await;
+/// A pipeline whose stream-processor has committed one tick and stopped, with a connection of the producer.
+async fn with_one_tick_processed() -> (TestPipeline, Connection) {
+    let pipeline = TestPipeline::new().await;
+    let producer = pipeline.server.connect("producer").await;
     publish_tick(&producer, 1_600_000_000_000).await;
-    let mut processor = world.start("stream-processor");
-    world.wait_for_market();
+    let mut processor = pipeline.start("stream-processor");
+    pipeline.wait_for_market();
     stop(&mut processor);
-    (world, producer)
+    (pipeline, producer)
 }
 
-/// Ends a service in order: what it has shown is stored with the states that it comes from.
+/// Stops a service gracefully, so that its states are stored too.
 fn stop(service: &mut Running) {
     service.terminate();
     assert_eq!(service.wait(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_idle_step_goes_on_where_it_was_after_the_server_was_killed() {
-    let mut world = World::new().await;
-    let _processor = world.start("stream-processor");
-    let _aggregator = world.start("aggregator");
-    let producer = world.server.connect("producer").await;
+async fn an_idle_step_continues_at_its_position_after_a_server_kill() {
+    let mut pipeline = TestPipeline::new().await;
+    let _processor = pipeline.start("stream-processor");
+    let _aggregator = pipeline.start("aggregator");
+    let producer = pipeline.server.connect("producer").await;
     publish_tick(&producer, 1_600_000_000_000).await;
-    world.wait();
-    world.server.kill();
-    world.server.start_again();
+    pipeline.wait();
+    pipeline.server.kill();
+    pipeline.server.start_again();
     for second in 1..=5 {
         publish_tick(&producer, 1_600_000_000_000 + second * 1_000).await;
     }
-    world.wait();
-    assert_eq!((world.count("accepted"), world.count("duplicate"), world.count("late")), (6, 0, 0));
+    pipeline.wait();
+    assert_eq!((pipeline.count("accepted"), pipeline.count("duplicate"), pipeline.count("late")), (6, 0, 0));
 }
 
+/// A step that never read a message starts right after the server was killed and restarted.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_step_that_never_read_anything_starts_right_after_the_server_was_killed() {
-    let (mut world, producer) = with_one_tick_processed().await;
-    // Started exactly at the end of its input, it has nothing delivered when the server goes.
-    let _processor = world.start("stream-processor");
-    let _aggregator = world.start("aggregator");
-    world.wait();
-    world.server.kill();
-    world.server.start_again();
+async fn a_step_without_input_starts_after_a_server_kill() {
+    let (mut pipeline, producer) = with_one_tick_processed().await;
+    // Started exactly at the end of its input, it has received nothing when the server is killed.
+    let _processor = pipeline.start("stream-processor");
+    let _aggregator = pipeline.start("aggregator");
+    pipeline.wait();
+    pipeline.server.kill();
+    pipeline.server.start_again();
     publish_tick(&producer, 1_600_000_001_000).await;
-    world.wait();
-    assert_eq!((world.count("accepted"), world.count("duplicate")), (2, 0));
+    pipeline.wait();
+    assert_eq!((pipeline.count("accepted"), pipeline.count("duplicate")), (2, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_position_beside_outputs_is_refused_not_started_over() {
-    let (world, producer) = with_one_tick_processed().await;
-    let admin = world.server.connect("admin").await;
+    let (pipeline, producer) = with_one_tick_processed().await;
+    let admin = pipeline.server.connect("admin").await;
     let purge = serde_json::json!({ "filter": "checkpoint.market.>" });
     admin.api::<Value>("STREAM.PURGE.MARKET", &purge).await.unwrap();
     let positions = protocol::positions::<Value>(&admin, bus::Stream::Market).await.unwrap();
@@ -83,19 +84,19 @@ async fn a_lost_position_beside_outputs_is_refused_not_started_over() {
     let refused = step::checkpoint::recover::<Value, Value>(&admin, MARKET_STEP, partition).await;
     assert!(matches!(refused, Err(Error::CheckpointLost { .. })), "{refused:?}");
     let before = stream_info(&admin, "MARKET").await.unwrap().state.last_seq;
-    let (_processor, mut log) = Running::start_followed(world.program("stream-processor").arg("run"));
+    let (_processor, mut log) = Running::start_followed(pipeline.program("stream-processor").arg("run"));
     publish_tick(&producer, 1_600_000_001_000).await;
     let stopped = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("partition stopped"))).unwrap().unwrap();
     assert!(stopped.contains("no position, but market."), "{stopped}");
     let after = stream_info(&admin, "MARKET").await.unwrap().state.last_seq;
-    assert_eq!(before, after, "nothing is processed twice");
+    assert_eq!(before, after, "no input is processed twice");
 }
 
-/// A leader of three that was just chosen may answer before it has applied what its log holds.
+/// A newly elected leader of three may answer before it has applied its log.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_waits_for_a_leader_that_lags() {
-    let (world, producer) = with_one_tick_processed().await;
-    let proxy = Proxy::start(&world.server).await;
+    let (pipeline, producer) = with_one_tick_processed().await;
+    let proxy = Proxy::start(&pipeline.server).await;
     proxy.edit(|frame| {
         let mut answer: Value = serde_json::from_str(&frame.payload).ok()?;
         let is_of_feed = answer["config"]["name"] == "FEED" && answer["state"].is_object();
@@ -107,35 +108,35 @@ async fn a_step_waits_for_a_leader_that_lags() {
     });
     let (said, heard) = std::sync::mpsc::channel();
     let note = move |line: &str| drop(said.send(line.to_owned()));
-    let mut command = world.program("stream-processor");
+    let mut command = pipeline.program("stream-processor");
     let mut processor = Watched::start(command.arg("run").env("NATS_URL", proxy.url()), note);
     let waits = heard.iter().find(|line| line.contains("waiting: FEED was read up to sequence 1"));
-    assert!(waits.is_some_and(|line| line.contains("ends at 0")), "the step says what it waits for");
+    assert!(waits.is_some_and(|line| line.contains("ends at 0")), "the step logs what it waits for");
     proxy.edit(|_| None);
     publish_tick(&producer, 1_600_000_001_000).await;
-    world.wait_for_market();
-    assert_eq!(world.count("accepted"), 2);
+    pipeline.wait_for_market();
+    assert_eq!(pipeline.count("accepted"), 2);
     assert!(processor.process.is_running());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_input_that_was_created_anew_is_not_the_log_of_the_state() {
-    let (world, _) = with_one_tick_processed().await;
-    let admin = world.server.connect("admin").await;
+    let (pipeline, _) = with_one_tick_processed().await;
+    let admin = pipeline.server.connect("admin").await;
     admin.api::<Value>("STREAM.DELETE.FEED", &Value::Null).await.unwrap();
     create(&admin, &definitions(&Limits::default())[0]).await.unwrap();
-    let (code, error) = fail(world.program("stream-processor").arg("run"));
+    let (code, error) = fail(pipeline.program("stream-processor").arg("run"));
     assert!(code == 3 && error.contains("FEED is not the log"), "{code} {error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_input_that_is_created_anew_under_a_running_step_ends_it() {
-    let world = World::new().await;
-    let producer = world.server.connect("producer").await;
+    let pipeline = TestPipeline::new().await;
+    let producer = pipeline.server.connect("producer").await;
     publish_tick(&producer, 1_600_000_000_000).await;
-    let (mut processor, log) = Running::start_followed(world.program("stream-processor").arg("run"));
-    world.wait_for_market();
-    let admin = world.server.connect("admin").await;
+    let (mut processor, log) = Running::start_followed(pipeline.program("stream-processor").arg("run"));
+    pipeline.wait_for_market();
+    let admin = pipeline.server.connect("admin").await;
     admin.api::<Value>("STREAM.DELETE.FEED", &Value::Null).await.unwrap();
     create(&admin, &definitions(&Limits::default())[0]).await.unwrap();
     assert_eq!(processor.wait(), Some(3));
@@ -145,21 +146,21 @@ async fn an_input_that_is_created_anew_under_a_running_step_ends_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_input_that_is_older_than_the_position_is_refused() {
-    let (mut world, producer) = with_one_tick_processed().await;
-    // FEED comes back from a backup that was made before the second tick.
-    world.server.kill();
-    let (feed, backup) = (world.server.store_of("FEED"), world.dir.path().join("backup"));
+    let (mut pipeline, producer) = with_one_tick_processed().await;
+    // FEED is restored from a backup made before the second tick.
+    pipeline.server.kill();
+    let (feed, backup) = (pipeline.server.store_of("FEED"), pipeline.dir.path().join("backup"));
     copy(&feed, &backup);
-    world.server.start_again();
+    pipeline.server.start_again();
     publish_tick(&producer, 1_600_000_001_000).await;
-    let processor = world.start("stream-processor");
-    world.wait_for_market();
+    let processor = pipeline.start("stream-processor");
+    pipeline.wait_for_market();
     drop(processor);
-    world.server.kill();
+    pipeline.server.kill();
     std::fs::remove_dir_all(&feed).unwrap();
     copy(&backup, &feed);
-    world.server.start_again();
-    let (code, error) = fail(world.program("stream-processor").arg("run"));
+    pipeline.server.start_again();
+    let (code, error) = fail(pipeline.program("stream-processor").arg("run"));
     assert!(code == 3 && error.contains("ends at sequence 1, the position is 2"), "{code} {error}");
 }
 
@@ -167,17 +168,20 @@ fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-r").args([from, to]).status().unwrap().success());
 }
 
+/// A busy partition makes FEED drop its oldest messages; the quiet partition beside it must not take that for lost
+/// input.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quiet_partition_beside_a_busy_one_raises_no_alarm_when_the_input_turns_over() {
-    /// Longer than a partition without input goes without a look at the stream.
+async fn a_quiet_partition_raises_no_alarm_when_its_input_expires() {
+    /// Longer than the interval at which a partition without input reads the stream's state.
     const LOOK: Duration = Duration::from_millis(5_500);
-    /// Messages of 3 kB, short enough to be stored as they are.
+    /// Messages of 3 kB, short enough to be stored uncompressed.
     const LINES: i64 = 30;
     const MESSAGES: i64 = 32;
-    let world = World::with_limits(&Limits { partitions: 2, feed_bytes: 160 << 10, ..Limits::default() }).await;
-    let producer = world.server.connect("producer").await;
+    let pipeline =
+        TestPipeline::with_limits(&Limits { partitions: 2, feed_bytes: 160 << 10, ..Limits::default() }).await;
+    let producer = pipeline.server.connect("producer").await;
     let [quiet, busy] = <[Instrument; 2]>::try_from(instruments(2)).unwrap();
-    // More than half of what FEED may hold.
+    // More than half of FEED's limit.
     let wave = async |wave: i64| {
         for number in wave * MESSAGES..(wave + 1) * MESSAGES {
             let mut pack = codec::Pack::default();
@@ -190,41 +194,42 @@ async fn a_quiet_partition_beside_a_busy_one_raises_no_alarm_when_the_input_turn
             publish(&producer, &message).await.unwrap();
         }
     };
-    let mut processor = world.start("stream-processor");
+    let mut processor = pipeline.start("stream-processor");
     publish_tick_of(&producer, &quiet, 1_600_000_000_000).await;
     wave(0).await;
-    world.wait_for_market();
+    pipeline.wait_for_market();
     tokio::time::sleep(LOOK).await;
     wave(1).await;
-    world.wait_for_market();
-    let admin = world.server.connect("admin").await;
+    pipeline.wait_for_market();
+    let admin = pipeline.server.connect("admin").await;
     let first_seq = stream_info(&admin, "FEED").await.unwrap().state.first_seq;
-    assert!(first_seq > 2, "what comes after the quiet tick is gone");
-    // A start knows only what is stored: that the quiet partition has missed nothing of it.
+    assert!(first_seq > 2, "messages after the quiet tick are removed");
+    // A restarted step only knows what is stored: that the quiet partition has missed nothing.
     processor.terminate();
     assert_eq!(processor.wait(), Some(0));
-    let (mut processor, log) = Running::start_followed(world.program("stream-processor").arg("run"));
-    let accepted = world.count("accepted");
+    let (mut processor, log) = Running::start_followed(pipeline.program("stream-processor").arg("run"));
+    let accepted = pipeline.count("accepted");
     publish_tick_of(&producer, &quiet, 1_600_000_001_000).await;
     eventually("the tick is processed, or its partition has stopped", || {
-        world.count("accepted") > accepted || !processor.is_running()
+        pipeline.count("accepted") > accepted || !processor.is_running()
     });
     processor.terminate();
     assert!(!log.map_while(Result::ok).any(|line| line.contains("partition stopped")));
-    assert_eq!(world.count("accepted") as i64, 2 + 2 * MESSAGES * LINES);
+    assert_eq!(pipeline.count("accepted") as i64, 2 + 2 * MESSAGES * LINES);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_settings_than_those_of_the_state_are_refused() {
-    let (world, _) = with_one_tick_processed().await;
-    let (code, error) = fail(world.program("stream-processor").args(["run", "--lateness", "11m"]));
+    let (pipeline, _) = with_one_tick_processed().await;
+    let (code, error) = fail(pipeline.program("stream-processor").args(["run", "--lateness", "11m"]));
     assert!(code == 3 && error.contains("settings"), "{code} {error}");
 }
 
+/// A step refuses the stored position of another version; after a rebuild it continues.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_position_of_another_version_is_refused_and_a_rebuild_goes_on() {
-    let (world, _) = with_one_tick_processed().await;
-    let processor = world.server.connect("stream-processor").await;
+async fn a_position_of_another_version_needs_a_rebuild() {
+    let (pipeline, _) = with_one_tick_processed().await;
+    let processor = pipeline.server.connect("stream-processor").await;
     let partition = bus::subject::partition("bitcoin", "usd", 16);
     let older = json!({
         "position": 1, "frontier": 1, "verified": 1, "batch": "", "input_created": "then", "partitions": 16,
@@ -234,48 +239,50 @@ async fn a_position_of_another_version_is_refused_and_a_rebuild_goes_on() {
     processor.jetstream().publish(subject, older.to_string().into()).await.unwrap().await.unwrap();
     let way = "run `topology rebuild market`";
     for step in ["stream-processor", "aggregator"] {
-        let (_step, mut log) = Running::start_followed(world.program(step).arg("run"));
+        let (_step, mut log) = Running::start_followed(pipeline.program(step).arg("run"));
         let stopped = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("partition stopped"))).unwrap();
         let stopped = stopped.unwrap();
         assert!(stopped.contains("another version of candlewire") && stopped.contains(way), "{step}: {stopped}");
     }
     for (name, command) in [("aggregator", "audit"), ("topology", "show")] {
-        let (_, error) = fail(world.program(name).arg(command));
+        let (_, error) = fail(pipeline.program(name).arg(command));
         assert!(error.contains("another version of candlewire") && error.contains(way), "{name} {command}: {error}");
     }
-    succeed(world.program("topology").args(["rebuild", "market", "--yes"]));
-    let _services = [world.start("stream-processor"), world.start("aggregator")];
-    world.wait();
-    assert_eq!(world.count("accepted"), 1);
+    succeed(pipeline.program("topology").args(["rebuild", "market", "--yes"]));
+    let _services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
+    pipeline.wait();
+    assert_eq!(pipeline.count("accepted"), 1);
 }
 
+/// Input that was deleted before it was read stops the partition; the error names the position and the first retained
+/// sequence.
 #[tokio::test(flavor = "multi_thread")]
-async fn input_that_was_deleted_unread_stops_the_partition_with_both_numbers() {
-    let (world, producer) = with_one_tick_processed().await;
+async fn deleted_unread_input_stops_the_partition_with_both_numbers() {
+    let (pipeline, producer) = with_one_tick_processed().await;
     for second in 1..10 {
         publish_tick(&producer, 1_600_000_000_000 + second * 1_000).await;
     }
-    let admin = world.server.connect("admin").await;
+    let admin = pipeline.server.connect("admin").await;
     admin.api::<Value>("STREAM.PURGE.FEED", &serde_json::json!({ "seq": 8 })).await.unwrap();
-    let (_processor, mut log) = Running::start_followed(world.program("stream-processor").arg("run"));
+    let (_processor, mut log) = Running::start_followed(pipeline.program("stream-processor").arg("run"));
     let stopped = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("partition stopped"))).unwrap().unwrap();
     assert!(stopped.contains("up to sequence 1,") && stopped.contains("begins at 8"), "{stopped}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_reader_that_is_overtaken_stops_with_both_numbers() {
-    let world = World::new().await;
-    let producer = world.server.connect("producer").await;
+    let pipeline = TestPipeline::new().await;
+    let producer = pipeline.server.connect("producer").await;
     publish_tick(&producer, 1_600_000_000_000).await;
-    let (mut processor, mut log) = Running::start_followed(world.program("stream-processor").arg("run"));
-    world.wait_for_market();
-    // Frozen, it cannot see what comes and goes; awake again, it is handed what the server had sent it, and then the next
-    // message as if nothing had been.
+    let (mut processor, mut log) = Running::start_followed(pipeline.program("stream-processor").arg("run"));
+    pipeline.wait_for_market();
+    // While frozen it does not see the deletion. When woken it receives what the server had already sent, and then the
+    // next message as if none were missing.
     processor.signal("STOP");
     for second in 1..200 {
         publish_tick(&producer, 1_600_000_000_000 + second * 1_000).await;
     }
-    let admin = world.server.connect("admin").await;
+    let admin = pipeline.server.connect("admin").await;
     admin.api::<Value>("STREAM.PURGE.FEED", &serde_json::json!({ "seq": 150 })).await.unwrap();
     processor.signal("CONT");
     let stopped = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("partition stopped")));
@@ -284,19 +291,19 @@ async fn a_running_reader_that_is_overtaken_stops_with_both_numbers() {
     } else {
         panic!("the stream-processor ended: {:?}", processor.wait());
     }
-    // What it had read beyond the hole was committed before it looked: the next owner must find the hole all the same.
-    assert!(world.count("accepted") < 199);
+    // Input read after the hole was committed before the check: the next owner must find the hole nevertheless.
+    assert!(pipeline.count("accepted") < 199);
     processor.kill();
-    let (_next, mut log) = Running::start_followed(world.program("stream-processor").arg("run"));
+    let (_next, mut log) = Running::start_followed(pipeline.program("stream-processor").arg("run"));
     let stopped = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("partition stopped"))).unwrap().unwrap();
     assert!(stopped.contains("begins at 150"), "{stopped}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_remains_of_a_torn_batch_are_removed() {
-    let (world, producer) = with_one_tick_processed().await;
+    let (pipeline, producer) = with_one_tick_processed().await;
     let partition = bus::subject::partition("bitcoin", "usd", 16);
-    let processor = world.server.connect("stream-processor").await;
+    let processor = pipeline.server.connect("stream-processor").await;
     let before = stream_info(&processor, "MARKET").await.unwrap().state.messages;
     for _ in 0..37 {
         let orphan = format!("market.{partition}.price.bitcoin.usd");
@@ -304,36 +311,36 @@ async fn the_remains_of_a_torn_batch_are_removed() {
     }
     let outputs = async || stream_info(&processor, "MARKET").await.unwrap().state.messages;
     assert_eq!(outputs().await, before + 37);
-    let _processor = world.start("stream-processor");
+    let _processor = pipeline.start("stream-processor");
     publish_tick(&producer, 1_600_000_001_000).await;
-    world.wait_for_market();
-    // The second tick adds a price; state and position replace those before.
+    pipeline.wait_for_market();
+    // The second tick adds a price; state and position replace the earlier ones.
     assert_eq!(outputs().await, before + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_while_the_server_is_away_ends_in_time_and_loses_nothing() {
-    let mut world = World::new().await;
-    let producer = world.server.connect("producer").await;
-    let (mut processor, log) = Running::start_followed(world.program("stream-processor").arg("run"));
+async fn a_stop_during_a_server_outage_is_quick_and_loses_nothing() {
+    let mut pipeline = TestPipeline::new().await;
+    let producer = pipeline.server.connect("producer").await;
+    let (mut processor, log) = Running::start_followed(pipeline.program("stream-processor").arg("run"));
     publish_tick(&producer, 1_600_000_000_000).await;
-    world.wait_for_market();
-    world.server.kill();
+    pipeline.wait_for_market();
+    pipeline.server.kill();
     processor.terminate();
     let code = processor.wait();
     assert_eq!(code, Some(0), "{:?}", log.map_while(Result::ok).collect::<Vec<_>>());
-    world.server.start_again();
-    let _services = [world.start("stream-processor"), world.start("aggregator")];
+    pipeline.server.start_again();
+    let _services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
     publish_tick(&producer, 1_600_000_001_000).await;
-    world.wait();
-    assert_eq!((world.count("accepted"), world.count("duplicate")), (2, 0));
+    pipeline.wait();
+    assert_eq!((pipeline.count("accepted"), pipeline.count("duplicate")), (2, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_instruments_than_one_read_returns_are_recovered() {
     const INSTRUMENTS: u32 = 1_100;
-    let world = World::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
-    let producer = world.server.connect("producer").await;
+    let pipeline = TestPipeline::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
+    let producer = pipeline.server.connect("producer").await;
     let publish_round = async |event_ms: i64| {
         let each = (0..INSTRUMENTS).map(|idx| {
             let instrument = Instrument::new(&format!("coin-{idx}"), "usd").unwrap();
@@ -343,14 +350,14 @@ async fn more_instruments_than_one_read_returns_are_recovered() {
         futures::stream::iter(each).buffer_unordered(64).count().await
     };
     publish_round(1_600_000_000_000).await;
-    let processor = world.start("stream-processor");
-    world.wait_for_market();
+    let processor = pipeline.start("stream-processor");
+    pipeline.wait_for_market();
     drop(processor);
-    check_batches(&world.server.connect("reader").await).await;
-    let _processor = world.start("stream-processor");
+    check_batches(&pipeline.server.connect("reader").await).await;
+    let _processor = pipeline.start("stream-processor");
     publish_round(1_600_000_001_000).await;
-    world.wait_for_market();
-    assert_eq!((world.count("accepted"), world.count("duplicate")), (2 * u64::from(INSTRUMENTS), 0));
+    pipeline.wait_for_market();
+    assert_eq!((pipeline.count("accepted"), pipeline.count("duplicate")), (2 * u64::from(INSTRUMENTS), 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -362,7 +369,7 @@ async fn states_of_more_bytes_than_one_read_returns_are_recovered() {
     let transactions = Transactions::new(&connection, Stream::Market);
     let state = |idx: usize| Outgoing {
         subject: format!("checkpoint.market.3.state.coin-{idx}.usd"),
-        // Version 4, one input, which was the first.
+        // Version 4, one applied input, the first.
         payload: [&[4, 1, 1], &vec![0; BYTES][..]].concat().into(),
         role: Role::State,
     };
@@ -378,7 +385,7 @@ async fn states_of_more_bytes_than_one_read_returns_are_recovered() {
         let position = serde_json::from_value(position).unwrap();
         let messages = states.iter().map(|&idx| state(idx)).collect();
         let outcomes = transactions.commit(&[Part { partition: 3, fence, messages, position }]).await.unwrap();
-        let Outcome::Stored(stored) = outcomes[0] else { panic!("nobody else is here") };
+        let Outcome::Stored(stored) = outcomes[0] else { panic!("there is no other owner") };
         fence = stored;
     }
     let recovery = step::checkpoint::recover::<(), Value>(&connection, MARKET_STEP, 3);
@@ -386,7 +393,7 @@ async fn states_of_more_bytes_than_one_read_returns_are_recovered() {
     assert_eq!((found.fence, found.states.len()), (fence, STATES));
 }
 
-/// What waited together was split into batches of which the server takes each.
+/// Checks that the pending output was split into batches that the server accepts.
 async fn check_batches(connection: &Connection) {
     let (mut batches, mut largest) = (HashSet::new(), 0);
     let selection = Selection { stream: Stream::Market, filters: vec!["market.>".to_owned()], from: 1 };

@@ -1,4 +1,4 @@
-//! `scripts/run`, as a newcomer calls it.
+//! `scripts/run`, called like a new user would.
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
@@ -6,16 +6,17 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use pipeline_tests::attacker::Attacker;
+use pipeline_tests::process::signal;
 use pipeline_tests::programs::{fail, programs};
-use pipeline_tests::server::{checkout, signal};
+use pipeline_tests::server::checkout;
+use pipeline_tests::test_pipeline::{TABLES, sample, sample_lines};
 use pipeline_tests::ticks::minutes;
-use pipeline_tests::world::{TABLES, sample, sample_lines};
 use serde_json::Value;
 
-/// `scripts/run` over a recording. It builds into the folder that these tests were built into: there is nothing to build.
+/// `scripts/run` over a recording. It uses the build folder of these tests, so it builds nothing.
 fn run(out: &Path, recording: &Path) -> Command {
     let mut command = Command::new(checkout().join("scripts/run"));
-    // What cargo tells its tests would have the same build done again, differently.
+    // Cargo's variables for tests would make the script build everything again.
     let told = |name: &str| (name.starts_with("CARGO") && name != "CARGO_HOME") || name == "LD_LIBRARY_PATH";
     for (name, _) in std::env::vars().filter(|(name, _)| told(name)) {
         command.env_remove(name);
@@ -39,8 +40,9 @@ fn json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
+/// Two runs side by side do not disturb each other.
 #[test]
-fn two_runs_side_by_side_do_not_disturb_each_other_and_give_the_same_tables() {
+fn two_concurrent_runs_give_the_same_tables() {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let start = |dir: &tempfile::TempDir| {
         let mut command = once(dir.path(), &sample("btcusdt_1m_2020-03.csv.gz"));
@@ -65,10 +67,10 @@ fn two_runs_side_by_side_do_not_disturb_each_other_and_give_the_same_tables() {
     for name in ["output_plot.png", "predictions.parquet", "predictions.parquet.zip", "model.ubj", "model-card.json"] {
         assert!(std::fs::metadata(first.join(name)).unwrap().len() > 0, "{name}");
     }
-    assert!(!first.join(".state").exists(), "a run through a recording leaves nothing but its results");
+    assert!(!first.join(".state").exists(), "a finished run leaves only its results");
 }
 
-/// `scripts/run` while it runs. Told to stop when dropped: killed, it would leave what it started.
+/// A running `scripts/run`. Stopped gracefully when dropped, since a kill would leave its child processes running.
 struct Script(Child);
 
 impl Drop for Script {
@@ -80,14 +82,14 @@ impl Drop for Script {
     }
 }
 
-/// The processes that a process started, and those that these started.
+/// The descendants of a process.
 fn descendants(id: u32) -> Vec<u32> {
     let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
     let children = children.split_whitespace().map(|child| child.parse().unwrap());
     children.flat_map(|child: u32| [vec![child], descendants(child)].concat()).collect()
 }
 
-/// The addresses on which a process listens, as the kernel writes them: hexadecimal, address and port.
+/// The listening addresses of a process in the kernel's form: hexadecimal address and port.
 fn listening(id: u32) -> Vec<String> {
     const LISTEN: &str = "0A";
     let sockets: HashSet<String> = std::fs::read_dir(format!("/proc/{id}/fd"))
@@ -108,8 +110,9 @@ fn listening(id: u32) -> Vec<String> {
     addresses
 }
 
+/// All processes of `scripts/run` listen on loopback only, and a client without a password can change nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_of_a_run_listens_on_loopback_and_nobody_without_a_name_changes_anything() {
+async fn a_run_listens_on_loopback_only_and_guests_change_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let port = free_port();
     let mut command = run(&dir.path().join("out"), &minutes(dir.path(), 200));
@@ -165,7 +168,7 @@ fn too_few_rows_leave_every_table_and_no_model() {
     assert!(!out.join("model.ubj").exists() && !out.join("output_plot.png").exists());
 }
 
-/// The first rows of the sample with every 50th row's low above its high.
+/// The first rows of the sample; every 50th row has its low above its high.
 fn recording_with_refused_rows(path: &Path) -> usize {
     let lines: Vec<String> =
         sample_lines("btcusdt_1m_2020-03.csv.gz").unwrap().map(Result::unwrap).take(5_001).collect();
@@ -194,7 +197,10 @@ fn refused_rows_are_kept_and_decide_the_exit_code() {
         assert_eq!(said.lines().last(), Some(last.as_str()), "{said}");
         assert_eq!(errors.contains("--allow-rejects"), expected == 1, "{errors}");
         assert_eq!(std::fs::read_to_string(kept).unwrap().lines().count(), refused);
-        assert!(out.join("output_plot.png").exists() && out.join("hourly.csv").exists(), "the rest is made: {said}");
+        assert!(
+            out.join("output_plot.png").exists() && out.join("hourly.csv").exists(),
+            "the results are complete: {said}"
+        );
         assert_eq!(json(&out.join("metrics.json"))["ticks"], 5_000 - refused);
     }
 }
@@ -211,7 +217,7 @@ fn a_run_learns_from_candles_of_the_length_that_was_asked_for() {
 }
 
 #[test]
-fn what_cannot_work_is_said_before_anything_starts() {
+fn impossible_options_are_refused_before_starting() {
     let dir = tempfile::tempdir().unwrap();
     let (code, error) = fail(&mut once(dir.path(), &dir.path().join("absent.csv")));
     assert!(code == 2 && error.contains("absent.csv"), "{code} {error}");

@@ -12,10 +12,10 @@ use store::model_card::{FileDigest, ModelCard};
 use store::paths::{MODEL_CARD, MODEL_FILES, latest_key, model_key};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn objects_come_back_as_they_were_and_what_is_wrong_is_said_with_what_to_do() {
+async fn objects_round_trip_and_errors_say_what_to_do() {
     let s3 = S3::start().await;
     let bucket = s3.bucket();
-    // A part exactly, and one byte more, which makes it two.
+    // Exactly one part, and one byte more, which makes two.
     for bytes in [0, 1, PART_BYTES, PART_BYTES + 1] {
         let content: Vec<u8> = (0..bytes).map(|idx| (idx % 251) as u8).collect();
         let key = format!("some/{bytes}");
@@ -48,7 +48,7 @@ async fn objects_come_back_as_they_were_and_what_is_wrong_is_said_with_what_to_d
     assert_eq!(s3.bucket().list("other/").await.unwrap(), []);
 }
 
-/// A training on the recording. No S3 unless the test adds it.
+/// A training on the recording, without S3 unless the test adds it.
 fn train(dir: &Path) -> Command {
     let mut command = program("trainer", dir);
     command.args(["train", "--coin", "bitcoin", "--quote", "usdt", "--interval", "1m", "--rounds", "20", "--input"]);
@@ -56,7 +56,7 @@ fn train(dir: &Path) -> Command {
     command
 }
 
-/// Checks that a model's files are in the bucket as they are in the folder, and as its card says.
+/// Checks that the model's files in the bucket equal those in the folder and match the card.
 async fn check_model(bucket: &Bucket, out: &Path) {
     let card: ModelCard = ModelCard::read(&out.join(MODEL_CARD)).unwrap();
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
@@ -70,7 +70,7 @@ async fn check_model(bucket: &Bucket, out: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_goes_to_the_bucket_and_what_prevents_it_costs_no_result() {
+async fn a_model_is_uploaded_and_a_failed_upload_costs_no_result() {
     let s3 = S3::start().await;
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
@@ -81,7 +81,7 @@ async fn a_model_goes_to_the_bucket_and_what_prevents_it_costs_no_result() {
     std::fs::remove_dir_all(&out).unwrap();
     let (code, error) = fail(train(dir.path()).env("S3_BUCKET_NAME", BUCKET).env("AWS_ACCESS_KEY_ID", "writer"));
     assert!(code == 2 && error.contains("AWS_SECRET_ACCESS_KEY not set"), "{code} {error}");
-    assert!(!out.join(MODEL_CARD).exists(), "it is said before the training");
+    assert!(!out.join(MODEL_CARD).exists(), "it is refused before the training");
 
     let liar = Key { secret: "guessed", ..WRITER };
     let cases = [
@@ -130,7 +130,7 @@ async fn a_server_that_dies_in_mid_upload_leaves_nothing_half() {
     check_model(&bucket, &dir.path().join("out")).await;
     bucket.put("large", &large).await.unwrap();
     assert!(bucket.get("large").await.unwrap().unwrap() == large);
-    assert_eq!(bucket.remove_unfinished("").await.unwrap(), 0, "what lay there of the first attempt is gone");
+    assert_eq!(bucket.remove_unfinished("").await.unwrap(), 0, "the first attempt left no unfinished upload");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,7 +142,7 @@ async fn two_hundred_megabytes_pass_with_one_part_in_memory() {
     for _ in 0..200 {
         upload.write(&megabyte).await.unwrap();
     }
-    assert_eq!(bucket.list("large").await.unwrap(), [], "it appears when it is finished");
+    assert_eq!(bucket.list("large").await.unwrap(), [], "it appears only when complete");
     let mut forgotten = bucket.upload("forgotten");
     forgotten.write(&vec![0; PART_BYTES + 1]).await.unwrap();
     drop(forgotten);

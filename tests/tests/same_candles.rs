@@ -1,5 +1,5 @@
-//! The same records give the same candles: in any order within the disorder bound, packed in any way, committed, crashed
-//! and handed over at any point, by any number of instances; and they are the candles that a plain computation gives.
+//! The same records give the same candles, in any order within the disorder bound, with any packing, commits, crashes
+//! and takeovers, and with any number of instances. The candles equal those of a plain computation.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -19,7 +19,7 @@ use serde_json::Value;
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
-/// Twenty minutes before the end of a day: windows of every length close.
+/// Twenty minutes before the end of a day, so that windows of every length close.
 const START: i64 = 1_583_020_800_000 + 1_420 * MINUTE;
 /// The shipped settings.
 const DISORDER: i64 = 5 * SECOND;
@@ -29,17 +29,17 @@ pub(crate) fn instruments() -> [Instrument; 2] {
     [Instrument::new("bitcoin", "usd").unwrap(), Instrument::new("ethereum", "eur").unwrap()]
 }
 
-/// What comes next in the life of a source.
+/// The next record of a source.
 #[derive(Debug, Clone)]
 enum Step {
-    /// An observation so far behind the newest one.
+    /// An observation this far behind the newest one.
     Tick {
         behind_ms: i64,
         close: f64,
         volume: Option<f64>,
         span: Span,
     },
-    /// A tick that was sent before, by its place, with what it says now.
+    /// An earlier tick, by its index, sent again with these values.
     Again {
         which: prop::sample::Index,
         close: Option<f64>,
@@ -52,7 +52,7 @@ enum Step {
     Gap {
         length_ms: i64,
     },
-    /// Stamped ahead of its ingest time, or with an ingest time ahead of the server's.
+    /// An event time ahead of its ingest time, or an ingest time ahead of the server's.
     Future {
         heartbeat: bool,
         is_ingest_forged: bool,
@@ -60,7 +60,7 @@ enum Step {
     Garbage,
 }
 
-/// What an observation stands for.
+/// Kind of an observation.
 #[derive(Debug, Clone, Copy)]
 enum Span {
     Bar(i64),
@@ -93,8 +93,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// How far time goes on before a step: mostly seconds, now and then not at all, or hours. Often in whole seconds, so that
-/// ticks stand on boundaries.
+/// Advance of event time before a step: mostly seconds, sometimes zero or hours. Often whole seconds, so that ticks lie
+/// on window boundaries.
 fn pace() -> impl Strategy<Value = i64> {
     prop_oneof![
         2 => Just(0),
@@ -105,7 +105,7 @@ fn pace() -> impl Strategy<Value = i64> {
     ]
 }
 
-/// The records of two instruments, in the order in which they enter.
+/// The records of two instruments, in order of arrival.
 pub(crate) fn records() -> impl Strategy<Value = Vec<Record>> {
     let steps = prop::collection::vec((0_usize..2, pace(), step()), 1..100);
     steps.prop_map(|steps| {
@@ -127,7 +127,7 @@ impl Source {
         match step {
             Step::Tick { behind_ms, close, volume, span } => {
                 let mut tick = tick(instrument, *now_ms - behind_ms, close);
-                // Of one instant the tick that comes last is the first by its number.
+                // Of equal event times, the tick that arrives last has the lowest id.
                 (tick.volume, tick.id) = (volume, Some(u64::MAX - 2 * ticks.len() as u64));
                 (tick.grain_ms, tick.complete_ms) = match span {
                     Span::Bar(grain_ms) => (Some(grain_ms), None),
@@ -165,7 +165,7 @@ impl Source {
     }
 }
 
-/// What three instances do, in any order.
+/// Turns of three instances in any order.
 pub(crate) fn turns() -> impl Strategy<Value = Vec<Turn>> {
     let end = prop_oneof![
         3 => Just(End::Commit),
@@ -189,8 +189,8 @@ fn one_by_one(feed: &[Message]) -> [Store; 2] {
     run_both(EventTimePolicy::default(), feed, [&vec![turn; feed.len()], &vec![turn; 16 * feed.len()]])
 }
 
-/// What the properties below are worth: among turns by chance are takeovers with states that lack inputs, and commits that are
-/// refused.
+/// Checks that random turns include takeovers with states that lack inputs, and refused commits; otherwise the
+/// properties below would prove little.
 #[test]
 fn turns_by_chance_apply_again_and_overtake() {
     let mut runner = TestRunner::deterministic();
@@ -228,13 +228,13 @@ fn rows([market, stats]: &[Store; 2]) -> Rows {
     rows
 }
 
-/// The lines that are neither candles nor profile rows, of every instrument, in order.
+/// All lines other than candles and profile rows, of every instrument, in order.
 fn others([market, _]: &[Store; 2]) -> Vec<Vec<Value>> {
     let kinds = [RecordKind::Price, RecordKind::Heartbeat, RecordKind::Gap, RecordKind::Late, RecordKind::Rejected];
     instruments().iter().flat_map(|instrument| kinds.map(|kind| lines(&market.output, kind, instrument))).collect()
 }
 
-/// Without the fields that say where in FEED something stood.
+/// Without the fields that give a position in FEED.
 fn without_place(mut row: Value) -> Value {
     const PLACE: [&str; 4] = ["first_seq", "last_seq", "feed_seq", "line"];
     row.as_object_mut().unwrap().retain(|field, _| !PLACE.contains(&field.as_str()));
@@ -252,8 +252,9 @@ fn placeless_others(stores: &[Store; 2]) -> Vec<Vec<Value>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
+    /// Any packing of FEED into commits, any crash and any takeover gives the same output bytes.
     #[test]
-    fn one_feed_gives_the_same_bytes_whoever_commits_crashes_or_is_overtaken(
+    fn one_feed_gives_equal_bytes_across_crashes_and_takeovers(
         records in records(), cuts in prop::collection::vec(any::<bool>(), 120), market in turns(), stats in turns(),
     ) {
         let feed = feed(&records, |idx| cuts[idx]);
@@ -309,8 +310,8 @@ proptest! {
     }
 }
 
-/// Ticks and heartbeats in order of event time, and in an order of arrival with delays up to the disorder bound; a flush
-/// of each instrument at the end.
+/// Ticks and heartbeats in order of event time, and in an order of arrival with delays up to the disorder bound; both
+/// end with a flush of each instrument.
 fn disordered(arrivals: Vec<(usize, i64, i64, u8, f64)>) -> (Vec<Record>, Vec<Record>) {
     let instruments = instruments();
     let mut now_ms = START;
@@ -334,24 +335,24 @@ fn disordered(arrivals: Vec<(usize, i64, i64, u8, f64)>) -> (Vec<Record>, Vec<Re
     (flushed(ordered), flushed(arriving))
 }
 
-/// The records of one instrument, judged plainly.
+/// A plain evaluation of one instrument's records.
 #[derive(Default)]
 struct Plain {
     accepted: Vec<Accepted>,
-    /// Event times of late ticks, with how late they were.
+    /// Event times of late ticks, with their lateness.
     late: Vec<(i64, i64)>,
     duplicates: u64,
     certified: Vec<Certified>,
-    /// After each record that moves or ends something: its place, the watermark, whether it is a flush.
+    /// After each record that moves the watermark or flushes: its index, the watermark, and whether it is a flush.
     moments: Vec<(usize, i64, bool)>,
 }
 
-/// What a source said that nothing is missing of.
+/// A certified span of a source.
 struct Certified {
     place: usize,
     from_ms: i64,
     to_ms: i64,
-    /// When it came.
+    /// Watermark at its arrival.
     watermark_ms: i64,
 }
 
@@ -365,12 +366,12 @@ struct Accepted {
     low: f64,
     close: f64,
     volume: Option<f64>,
-    /// When it came.
+    /// Watermark at its arrival.
     watermark_ms: i64,
 }
 
 impl Accepted {
-    /// A point counts where it lies, a bar of more than a minute only where all of it lies.
+    /// A point counts in windows that contain it, a bar longer than a minute only in windows that contain all of it.
     fn counts_before(&self, end_ms: i64) -> bool {
         self.event_ms + self.grain_ms.filter(|&grain_ms| grain_ms > MINUTE).unwrap_or(1) <= end_ms
     }
@@ -380,12 +381,12 @@ impl Accepted {
     }
 }
 
-/// A window that was issued.
+/// An issued window.
 struct Issued<'a> {
-    /// What the newest issue holds.
+    /// The ticks of the newest issue.
     ticks: Vec<&'a Accepted>,
     revision: u64,
-    /// The place of the newest issue.
+    /// The index of the newest issue.
     at: usize,
 }
 
@@ -396,7 +397,7 @@ impl Plain {
         self.certified.extend(certified);
     }
 
-    /// How much of a window is known: the length of a union.
+    /// Covered length of a window: the length of a union.
     fn covered_ms(&self, (start_ms, end_ms): (i64, i64), issued: &Issued<'_>) -> i64 {
         let is_own = |place: usize| issued.ticks.iter().any(|tick| tick.place == place);
         let counts = |part: &&Certified| part.place <= issued.at && (part.watermark_ms < end_ms || is_own(part.place));
@@ -453,7 +454,7 @@ impl Plain {
         plain
     }
 
-    /// The place of the first record after `place` that closes a window with this end.
+    /// The index of the first record after `place` that closes a window with this end.
     fn closed_at(&self, place: usize, end_ms: i64) -> Option<usize> {
         let closes = |&&(at, watermark_ms, is_flush): &&(usize, i64, bool)| {
             at >= place && (watermark_ms >= end_ms || is_flush && at > place)
@@ -461,7 +462,7 @@ impl Plain {
         self.moments.iter().find(closes).map(|(at, ..)| *at)
     }
 
-    /// The windows that were issued, by start.
+    /// The issued windows, by start.
     fn windows(&self, window: Window) -> BTreeMap<i64, Issued<'_>> {
         let (size, hop) = (window.size().ms(), window.hop().ms());
         let mut members: BTreeMap<i64, Vec<&Accepted>> = BTreeMap::new();
@@ -477,7 +478,7 @@ impl Plain {
             let (late, on_time): (Vec<&Accepted>, _) = ticks.iter().partition(|tick| tick.watermark_ms >= end);
             let mut closes: Vec<usize> = on_time.iter().filter_map(|tick| self.closed_at(tick.place, end)).collect();
             closes.dedup();
-            // A window that closed empty has had its first revision in silence.
+            // A window that closed empty has used its first revision without output.
             let closed = if late.is_empty() { closes.len() } else { closes.len().max(1) };
             let at = late.last().map(|tick| tick.place).or(closes.last().copied())?;
             let revision = (closed + late.len()) as u64;
@@ -510,7 +511,7 @@ impl Plain {
         self.check_hours(&newest(&stats.output, RecordKind::HourOfDay, instrument));
     }
 
-    /// Each hour's row says what was known when its newest 1-hour window was issued.
+    /// Each hour's row holds what was known when its newest 1-hour window was issued.
     fn check_hours(&self, found: &BTreeMap<i64, Value>) {
         let hour_of = |ms: i64| ms.div_euclid(60 * MINUTE).rem_euclid(24);
         let mut issued: BTreeMap<i64, usize> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What a user hears when something around the programs is not as it should be: one line, and the right exit code.
+//! Errors about the environment: one line and the right exit code.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,10 +9,10 @@ use std::process::Command;
 use bus::topology::{Limits, create, definitions};
 use pipeline_tests::programs::{Running, fail, path_without, program, succeed};
 use pipeline_tests::server::{Server, checkout};
-use pipeline_tests::world::{World, sample};
+use pipeline_tests::test_pipeline::{TestPipeline, sample};
 use serde_json::{Value, json};
 
-/// A checkout of scripts/setup alone. What it fetches for everybody is there.
+/// A checkout with only scripts/setup. Its usual downloads are present.
 fn setup_in(dir: &Path) -> PathBuf {
     let [scripts, tools] = ["scripts", ".tools"].map(|name| dir.join(name));
     std::fs::create_dir(&scripts).unwrap();
@@ -27,7 +27,7 @@ fn setup_in(dir: &Path) -> PathBuf {
 }
 
 #[test]
-fn what_only_tests_need_is_asked_for_by_the_name_of_its_package() {
+fn test_only_tools_are_installed_by_package_name() {
     let dir = tempfile::tempdir().unwrap();
     let path_of_setup = setup_in(dir.path());
     for (program, package) in
@@ -87,7 +87,7 @@ fn a_service_waits_for_its_streams() {
     running.terminate();
 }
 
-/// Every service as it is started, with what it cannot do without.
+/// The command of every service, with its required flags.
 fn services() -> [(&'static str, Vec<String>); 5] {
     let own = |arguments: &[&str]| arguments.iter().map(|&argument| argument.to_owned()).collect::<Vec<_>>();
     let file = sample("btcusdt_1m_2020-03.csv.gz").to_string_lossy().into_owned();
@@ -101,11 +101,11 @@ fn services() -> [(&'static str, Vec<String>); 5] {
     ]
 }
 
-/// Starts every service and `topology show`; each must end with code 3 and say all of this.
+/// Starts every service and `topology show`; each must end with code 3 and print all of this.
 fn all_refuse(dir: &Path, flags: &[&str], said: &[&str]) {
     let mut commands: Vec<_> = services().into();
     commands.push(("topology", vec!["show".to_owned()]));
-    // At once: a server says nothing to who may not ask, and each waits for its answer.
+    // Concurrently: the server does not answer a forbidden request, so each waits for its timeout.
     std::thread::scope(|scope| {
         for (name, arguments) in &commands {
             scope.spawn(move || {
@@ -127,11 +127,11 @@ fn a_wrong_password_is_refused_with_the_variable_that_holds_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_may_not_is_refused_with_what_is_missing() {
-    let world = World::new().await;
-    // May read what was published last, and nothing else of the streams.
-    let flags = ["--nats-url", &world.server.url(), "--nats-user", "reader"];
-    all_refuse(world.dir.path(), &flags, &["user \"reader\"", "--nats-user"]);
+async fn a_refused_user_is_told_the_missing_permission() {
+    let pipeline = TestPipeline::new().await;
+    // May read the last published value, and nothing else of the streams.
+    let flags = ["--nats-url", &pipeline.server.url(), "--nats-user", "reader"];
+    all_refuse(pipeline.dir.path(), &flags, &["user \"reader\"", "--nats-user"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,10 +152,10 @@ async fn other_streams_are_refused_with_the_command_that_shows_them() {
 }
 
 #[test]
-fn a_server_that_is_too_old_is_refused_with_what_is_needed() {
+fn a_server_that_is_too_old_is_refused_with_the_needed_version() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("nats://{}", listener.local_addr().unwrap());
-    // The greeting of the nats-server that Debian ships; no such server can run beside the one that is needed here.
+    // The greeting of Debian's nats-server; that server cannot run beside the required one.
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let stream = stream.unwrap();
@@ -166,7 +166,7 @@ fn a_server_that_is_too_old_is_refused_with_what_is_needed() {
     all_refuse(dir.path(), &["--nats-url", &url], &["2.9.10", "2.15", "scripts/setup"]);
 }
 
-/// Says of itself what an old server says, and answers pings.
+/// Sends the greeting of an old server and answers pings.
 fn greet(mut stream: TcpStream) {
     let greeting = r#"INFO {"server_id":"x","server_name":"x","version":"2.9.10","go":"","host":"","port":0,"headers":true,"max_payload":1048576,"proto":1}"#;
     write!(stream, "{greeting}\r\n").unwrap();
@@ -192,23 +192,23 @@ fn a_missing_server_is_waited_for_by_every_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_taken_port_and_a_folder_that_cannot_be_are_bad_configuration() {
-    let world = World::new().await;
+async fn a_port_in_use_and_an_impossible_folder_are_bad_configuration() {
+    let pipeline = TestPipeline::new().await;
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     for service in ["stream-processor", "aggregator"] {
-        let (code, error) = fail(world.program(service).args(["run", "--http", &address]));
+        let (code, error) = fail(pipeline.program(service).args(["run", "--http", &address]));
         assert!(code == 2 && error.contains(&address) && error.contains("--http"), "{code} {error}");
     }
-    let (code, error) = fail(world.program("reporter").args(["run", "--listen", &address]));
+    let (code, error) = fail(pipeline.program("reporter").args(["run", "--listen", &address]));
     assert!(code == 2 && error.contains(&address), "{code} {error}");
-    let (code, error) = fail(world.program("trainer").args(["archive", "--archive", "/dev/null/archive"]));
+    let (code, error) = fail(pipeline.program("trainer").args(["archive", "--archive", "/dev/null/archive"]));
     assert!(code == 2 && error.contains("/dev/null/archive"), "{code} {error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_could_lose_something_is_refused_with_what_to_do_instead() {
-    let world = World::new().await;
+async fn changes_that_could_lose_data_are_refused_with_advice() {
+    let pipeline = TestPipeline::new().await;
     for (flags, said) in [
         (["--partitions", "8"], "partitions are fixed"),
         (["--market-bytes", "1GiB"], "--market-bytes 8589934592"),
@@ -216,34 +216,38 @@ async fn what_could_lose_something_is_refused_with_what_to_do_instead() {
         (["--replicas", "3"], "deploy/nats/cluster.conf"),
         (["--market-bytes", "30GiB"], "max_file_store"),
     ] {
-        let (code, error) = fail(world.program("topology").arg("apply").args(flags));
+        let (code, error) = fail(pipeline.program("topology").arg("apply").args(flags));
         assert!(code == 3 && error.contains(said), "{flags:?}: {code} {error}");
-        succeed(world.program("topology").arg("plan"));
+        succeed(pipeline.program("topology").arg("plan"));
     }
     let output =
-        world.program("topology").args(["plan", "--feed-days", "7", "--stats-bytes", "3GiB"]).output().unwrap();
+        pipeline.program("topology").args(["plan", "--feed-days", "7", "--stats-bytes", "3GiB"]).output().unwrap();
     let told = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(
         told.contains("FEED           refused: max_age") && told.contains("STATS          raise: max_bytes"),
         "{told}"
     );
-    assert!(succeed(world.program("topology").args(["apply", "--stats-bytes", "3GiB"])).contains("raised: max_bytes"));
-    succeed(world.program("topology").args(["plan", "--stats-bytes", "3GiB"]));
+    assert!(
+        succeed(pipeline.program("topology").args(["apply", "--stats-bytes", "3GiB"])).contains("raised: max_bytes")
+    );
+    succeed(pipeline.program("topology").args(["plan", "--stats-bytes", "3GiB"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exported_definitions_make_the_same_streams() {
     let server = Server::start();
-    let world = World::at(server);
+    let pipeline = TestPipeline::at(server);
     let flags = ["--partitions", "4", "--feed-days", "7"];
-    let printed: Value = serde_json::from_str(&succeed(world.program("topology").arg("export").args(flags))).unwrap();
-    let files = succeed(world.program("topology").args(["export", "definitions"]).args(flags));
-    let admin = world.server.connect("admin").await;
+    let printed: Value =
+        serde_json::from_str(&succeed(pipeline.program("topology").arg("export").args(flags))).unwrap();
+    let files = succeed(pipeline.program("topology").args(["export", "definitions"]).args(flags));
+    let admin = pipeline.server.connect("admin").await;
     for (file, printed) in files.lines().zip(printed.as_array().unwrap()) {
-        let definition: Value = serde_json::from_slice(&std::fs::read(world.dir.path().join(file)).unwrap()).unwrap();
+        let definition: Value =
+            serde_json::from_slice(&std::fs::read(pipeline.dir.path().join(file)).unwrap()).unwrap();
         assert_eq!(&definition, printed);
         create(&admin, &definition).await.unwrap();
     }
-    succeed(world.program("topology").arg("plan").args(flags));
+    succeed(pipeline.program("topology").arg("plan").args(flags));
 }

@@ -1,4 +1,4 @@
-//! The simulation is honest: a real nats-server answers what the model of it answers.
+//! Conformance of the simulation: a real nats-server gives the same answers as its model.
 
 use bus::Connection;
 use bus::topology::{Limits, create, definitions};
@@ -9,11 +9,11 @@ use simulation::cases::{self, AMPLE, FEED_AGE_US, PARTITIONS, RandomRequests};
 use simulation::jetstream::{Discard, StreamConfig};
 use simulation::{Answer, Request, Seed};
 
-/// Requests that are drawn for each seed.
+/// Random requests per seed.
 const DRAWN: usize = 400;
 const SEEDS: u64 = 6;
 
-/// A server on which one user may do everything: a case publishes what several services do.
+/// A server on which one user may do everything, since a case publishes as several services.
 fn server() -> Server {
     let limits = [
         r#"publish: ["$JS.API.>", "$KV.>", "$O.>", "candlewire.restore.>"]"#,
@@ -21,13 +21,13 @@ fn server() -> Server {
     ];
     Server::start_with(|conf| {
         limits.iter().fold(conf, |conf, limit| {
-            assert!(conf.contains(limit), "the permissions of admin are written in another way");
+            assert!(conf.contains(limit), "the permissions of admin are not found");
             conf.replace(limit, "")
         })
     })
 }
 
-/// The definitions of the product's own streams, with the limits of the cases.
+/// The product's stream definitions, with the limits of the cases.
 fn real_definitions() -> Vec<Value> {
     let limits = Limits {
         partitions: PARTITIONS,
@@ -41,7 +41,7 @@ fn real_definitions() -> Vec<Value> {
     definitions(&limits)
 }
 
-/// The definition of a stream of a case: the product's own, but for its limit of bytes.
+/// A case's stream definition: the product's, with its own byte limit.
 fn definition_of(config: &StreamConfig) -> Value {
     let mut all = real_definitions().into_iter();
     let mut definition = all.find(|definition| definition["name"] == config.name.as_str()).unwrap();
@@ -49,7 +49,7 @@ fn definition_of(config: &StreamConfig) -> Value {
     definition
 }
 
-/// What the model knows of a definition.
+/// The parts of a definition that the model knows.
 fn config_of(definition: &Value) -> StreamConfig {
     let text = |key: &str| definition[key].as_str().unwrap_or_default();
     let flag = |key: &str| definition[key].as_bool().unwrap_or_default();
@@ -73,14 +73,14 @@ fn config_of(definition: &Value) -> StreamConfig {
     }
 }
 
-/// A real consumer counts what is pending, and loses count by some when unread messages are purged.
+/// A real consumer's pending count may be off when unread messages were purged.
 fn forget_pending(answer: &mut Answer) {
     if let Answer::Deliveries(all) = answer {
         all.iter_mut().for_each(|delivery| delivery.pending = 0);
     }
 }
 
-/// Has the server hold these streams, empty, and no others.
+/// Makes the server hold exactly these streams, empty.
 async fn recreate(admin: &Connection, streams: &[StreamConfig]) {
     for name in ["FEED", "MARKET", "STATS", "KV_LEASES"] {
         drop(admin.api::<Value>(&format!("STREAM.DELETE.{name}"), &json!({})).await);
@@ -128,8 +128,9 @@ async fn a_real_server_answers_every_case_as_it_is_written() {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
+/// Random sequences of requests get the same answers from nats-server and from the simulated server.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_real_server_answers_what_nobody_has_thought_of_as_the_model_does() {
+async fn a_real_server_answers_random_requests_like_the_model() {
     let server = server();
     for seed in (1..=SEEDS).map(Seed) {
         let streams = [StreamConfig::market(40_000 * seed.0)];
@@ -138,7 +139,7 @@ async fn a_real_server_answers_what_nobody_has_thought_of_as_the_model_does() {
         recreate(&connection, &streams).await;
         let mut mirror = Mirror::new(connection).await;
         let mut chance = RandomRequests::new(seed);
-        // Consumers that there were when something was last removed: nobody counts on what they say is pending.
+        // Consumers that existed at the last removal: their pending counts are not compared.
         let mut doubted = 0;
         for step in 0..DRAWN {
             let request = chance.draw();

@@ -1,21 +1,21 @@
-//! Every number of every table, against a plain computation on the same rows.
+//! Every number of every table, compared with a plain computation on the same rows.
 
 use std::collections::BTreeMap;
 
 use pipeline_tests::oracle::{self, Expected, Row, close_enough};
 use pipeline_tests::programs::succeed;
-use pipeline_tests::world::{World, sample};
+use pipeline_tests::test_pipeline::{TestPipeline, sample};
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 
 /// The tables of an undisturbed replay of a sample.
 async fn replayed(file: &str, grain: &str) -> BTreeMap<&'static str, String> {
-    let world = World::new().await;
-    let _services = [world.start("stream-processor"), world.start("aggregator")];
-    succeed(&mut world.replay(&sample(file), grain));
-    world.wait();
-    world.tables()
+    let pipeline = TestPipeline::new().await;
+    let _services = [pipeline.start("stream-processor"), pipeline.start("aggregator")];
+    succeed(&mut pipeline.replay(&sample(file), grain));
+    pipeline.wait();
+    pipeline.tables()
 }
 
 fn check_candles(csv: &str, window: &str, grain_ms: i64, expected: &BTreeMap<i64, Expected>) {
@@ -69,12 +69,12 @@ async fn check(file: &str, grain: &str, grain_ms: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_month_of_minutes_gives_the_tables_that_a_plain_computation_gives() {
+async fn tables_of_a_month_of_minutes_equal_a_plain_computation() {
     check("btcusdt_1m_2020-03.csv.gz", "1m", MINUTE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_years_of_hours_give_the_tables_that_a_plain_computation_gives() {
+async fn tables_of_five_years_of_hours_equal_a_plain_computation() {
     check("btcusdt_1h_2019-2023.csv.gz", "1h", HOUR).await;
 }
 

@@ -1,4 +1,4 @@
-//! Training as a process: without a server as with one, and where the machine does not give what it needs.
+//! Training as a process: with and without a server, and on a machine without enough room.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,12 +9,11 @@ use flate2::read::GzDecoder;
 
 use pipeline_tests::disk::SmallDisk;
 use pipeline_tests::programs::{fail, programs, succeed};
-use pipeline_tests::world::{World, sample};
+use pipeline_tests::test_pipeline::{TestPipeline, sample};
 
 const SAMPLE: &str = "btcusdt_1m_2020-03.csv.gz";
 
-/// The first minutes of the sample as a file that a careless program wrote: a hole, rows out of order, some twice, and some
-/// that are none.
+/// The first minutes of the sample as a sloppy file: a gap, rows out of order, duplicates, and invalid rows.
 fn write_careless_recording(path: &Path) {
     let mut text = String::new();
     GzDecoder::new(File::open(sample(SAMPLE)).unwrap()).read_to_string(&mut text).unwrap();
@@ -28,15 +27,15 @@ fn write_careless_recording(path: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_recording_teaches_what_its_replay_teaches() {
-    let world = World::new().await;
-    let recording = world.dir.path().join("minutes.csv");
+async fn training_from_a_recording_equals_training_from_its_replay() {
+    let pipeline = TestPipeline::new().await;
+    let recording = pipeline.dir.path().join("minutes.csv");
     write_careless_recording(&recording);
-    let _processor = world.start("stream-processor");
-    succeed(&mut world.replay(&recording, "1m"));
-    world.wait_for_market();
+    let _processor = pipeline.start("stream-processor");
+    succeed(&mut pipeline.replay(&recording, "1m"));
+    pipeline.wait_for_market();
     let train = |out: &str| {
-        let mut command = world.program("trainer");
+        let mut command = pipeline.program("trainer");
         command.args(["train", "--coin", "bitcoin", "--quote", "usdt", "--out", out]);
         command
     };
@@ -45,12 +44,12 @@ async fn a_recording_teaches_what_its_replay_teaches() {
     let left = "1980 ticks, read as candles of 1m; left out of 1983 rows: 1 duplicate, 1 foreign, 1 negative-price";
     assert!(said.starts_with(left), "{said}");
     for file in ["predictions.parquet", "model.ubj"] {
-        let read = |out: &str| std::fs::read(world.dir.path().join(out).join(file)).unwrap();
+        let read = |out: &str| std::fs::read(pipeline.dir.path().join(out).join(file)).unwrap();
         assert!(read("replayed") == read("read"), "{file} differs");
     }
 }
 
-/// A program that sees the small disk.
+/// A program with access to the small disk.
 fn on_disk(disk: &SmallDisk, program: &str) -> Command {
     let [nsenter, arguments @ ..] = disk.prefix();
     let mut command = Command::new(nsenter);
@@ -71,7 +70,7 @@ fn a_full_disk_leaves_the_model_before_as_it_was() {
     let sums =
         || succeed(on_disk(&disk, "sh").args(["-c", "cd \"$1\" && ls -A && sha256sum *"]).arg("sh").arg(disk.path()));
     succeed(&mut train("1"));
-    // What is left takes the first file of a second model, but not all of them.
+    // The free space holds the first file of a second model, but not all of them.
     let fill = "cd \"$1\" && head -c 64K /dev/zero >room; cat /dev/zero >fill 2>/dev/null; test -s fill && rm room";
     succeed(on_disk(&disk, "sh").args(["-c", fill]).arg("sh").arg(disk.path()));
     let before = sums();

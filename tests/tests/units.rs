@@ -1,5 +1,5 @@
-//! The shipped units, started from an installed tree by their own lines: ready in any order, stopped and killed as systemd
-//! would, scaled by one number.
+//! The shipped units, started from an installed tree: in any order, stopped and killed as systemd would, scaled by
+//! their instance number.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -14,23 +14,23 @@ use pipeline_tests::coingecko::CoinGecko;
 use pipeline_tests::installed::{Installed, install};
 use pipeline_tests::programs::{eventually, succeed};
 use pipeline_tests::server::checkout;
+use pipeline_tests::test_pipeline::sample;
 use pipeline_tests::ticks::coin_in;
 use pipeline_tests::units::Active;
-use pipeline_tests::world::sample;
 use serde_json::{Value, json};
 
-/// Minutes of the bundled recording that are replayed.
+/// Replayed minutes of the bundled recording.
 const TICKS: u64 = 6_000;
-/// What the units promise of SIGTERM.
+/// Longest stop that the units promise.
 const STOP_MAX: Duration = Duration::from_secs(5);
-/// What is promised of four instances that share the partitions.
+/// Longest time for four instances to share the partitions.
 const SHARE_MAX: Duration = Duration::from_secs(2);
 
 /// Every service but the producer, whose source a test chooses.
 const READERS: [&str; 4] =
     ["candlewire-stream-processor@1", "candlewire-aggregator@1", "candlewire-trainer", "candlewire-reporter"];
 
-/// All of them, with a producer that asks a source for live prices.
+/// All services, with a producer that polls live prices.
 const SERVICES: [&str; 5] = ["candlewire-producer", READERS[0], READERS[1], READERS[2], READERS[3]];
 
 /// From the last to the first.
@@ -44,7 +44,7 @@ fn accepted(installed: &Installed) -> u64 {
     standing(installed)["steps"]["stream-processor"]["counts"]["accepted"].as_u64().unwrap_or(0)
 }
 
-/// Waits until all is committed, and insists that everything is as computed anew; returns how many prices were checked.
+/// Waits until all is committed and audits it; returns the number of checked prices.
 fn audited(installed: &Installed) -> u64 {
     succeed(installed.program("topology", "admin").arg("wait"));
     let report = succeed(installed.program("aggregator", "aggregator").args(["audit", "--format", "json"]));
@@ -64,7 +64,7 @@ fn excerpt(installed: &Installed) -> PathBuf {
     path
 }
 
-/// A source with a price of now.
+/// A mock of CoinGecko with a current price.
 async fn coingecko() -> CoinGecko {
     let source = CoinGecko::start().await;
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
@@ -73,7 +73,7 @@ async fn coingecko() -> CoinGecko {
     source
 }
 
-/// Has the producer replay the excerpt as bitcoin/usdt.
+/// Makes the producer replay the excerpt as bitcoin/usdt.
 fn replay_the_excerpt(installed: &Installed, speed: &str) {
     installed.set("CANDLEWIRE_SOURCE", "recording");
     installed.set("CANDLEWIRE_FILE", excerpt(installed).to_str().unwrap());
@@ -82,8 +82,7 @@ fn replay_the_excerpt(installed: &Installed, speed: &str) {
     installed.set("CANDLEWIRE_SPEED", speed);
 }
 
-/// Waits until a started unit is useful, in its own words and to whoever asks. Partitions that move make it less so for a
-/// moment.
+/// Waits until a started unit is ready, by its status and its health. Moving partitions make it briefly unready.
 fn eventually_ready(installed: &Installed, unit: &str) {
     eventually(&format!("{unit} is ready"), || {
         let state = installed.state(unit);
@@ -92,8 +91,9 @@ fn eventually_ready(installed: &Installed, unit: &str) {
     });
 }
 
+/// Starts an installed tree from its own systemd units, and stops it in order.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_installed_tree_starts_from_its_own_units_and_stops_in_order() {
+async fn installed_units_start_the_services_and_stop_them_in_order() {
     let source = coingecko().await;
     let installed = Installed::fresh();
     installed.set("COINGECKO_BASE_URL", source.url());
@@ -115,7 +115,7 @@ async fn an_installed_tree_starts_from_its_own_units_and_stops_in_order() {
         assert_eq!(ended, (Active::Inactive, "success", Some(0), 0), "{unit}: {}", installed.journal(unit));
     }
 
-    // What was stored outlives the programs.
+    // Stored data outlives the programs.
     succeed(install(installed.path()).arg("--uninstall"));
     assert!(!installed.path().join("usr/local/lib/candlewire").exists());
     for kept in ["var/lib/candlewire/archive", "var/lib/candlewire-nats/jetstream", "etc/candlewire/secrets/admin"] {
@@ -123,14 +123,15 @@ async fn an_installed_tree_starts_from_its_own_units_and_stops_in_order() {
     }
     succeed(&mut install(installed.path()));
     installed.start(&["candlewire.target"]);
-    eventually("the stream-processor is back", || {
+    eventually("the stream-processor has restarted", || {
         installed.state("candlewire-stream-processor@1").active == Active::Active
     });
     assert!(accepted(&installed) >= 2);
 }
 
+/// Four instances of the template unit share the partitions and the work.
 #[tokio::test(flavor = "multi_thread")]
-async fn four_instances_from_the_template_share_the_partitions_and_the_work() {
+async fn four_template_instances_share_the_partitions() {
     let installed = Installed::shared();
     installed.start(&["candlewire-nats", "candlewire-topology", READERS[0], READERS[1]]);
     let admin = NatsArgs {
@@ -178,7 +179,7 @@ fn a_replay_that_is_stopped_in_the_middle_goes_on_where_it_was() {
     replay_the_excerpt(&installed, "120000x");
     installed.start(&["candlewire.target"]);
     let all = ["candlewire-nats", "candlewire-producer"].into_iter().chain(READERS);
-    eventually("the streams are there", || installed.state("candlewire-topology").active == Active::Active);
+    eventually("the streams exist", || installed.state("candlewire-topology").active == Active::Active);
     eventually("the replay is in its middle", || accepted(&installed) > TICKS / 6);
     let start = Instant::now();
     installed.stop(&["candlewire.target", "candlewire-*"]);
@@ -189,15 +190,13 @@ fn a_replay_that_is_stopped_in_the_middle_goes_on_where_it_was() {
         assert_eq!(ended, (Active::Inactive, "success", Some(0)), "{unit}: {}", installed.journal(unit));
     }
     installed.start(&["candlewire.target"]);
-    eventually("the recording has come to its end", || {
-        installed.state("candlewire-producer").active == Active::Inactive
-    });
+    eventually("the recording has ended", || installed.state("candlewire-producer").active == Active::Inactive);
     let log = installed.journal("candlewire-producer");
     assert!(log.contains("skipped"), "it was stopped before its end: {log}");
     assert_eq!(audited(&installed), TICKS);
 }
 
-/// Starts units in groups, one after the other. Whoever came too early notices, and says what it waits for.
+/// Starts units in groups, one after the other. A service started too early reports what it waits for.
 fn start_in(installed: &Installed, order: &[&[&str]]) {
     let mut has = (false, false);
     for units in order {
@@ -218,7 +217,7 @@ fn start_in(installed: &Installed, order: &[&[&str]]) {
     }
 }
 
-/// Stops everything and forgets what was stored.
+/// Stops everything and deletes the stored data.
 fn begin_again(installed: &Installed) {
     installed.stop(&["--all"]);
     std::fs::remove_dir_all(installed.path().join("var")).unwrap();
@@ -245,16 +244,16 @@ async fn every_order_of_start_up_ends_ready() {
         begin_again(&installed);
         start_in(&installed, order);
     }
-    // The first data comes last of all.
+    // The first data comes last.
     installed.start(&["candlewire-producer"]);
-    eventually("the recording has come to its end", || {
-        installed.state("candlewire-producer").active == Active::Inactive
-    });
+    eventually("the recording has ended", || installed.state("candlewire-producer").active == Active::Inactive);
     assert_eq!(audited(&installed), TICKS);
 }
 
+/// A service that dies or hangs is started again; one that ends with the exit code of a fault that needs an operator is
+/// not.
 #[test]
-fn whatever_dies_or_hangs_is_started_again_and_what_somebody_must_mend_is_not() {
+fn systemd_restarts_crashes_and_hangs_but_not_bad_configuration() {
     let installed = Installed::shared();
     let [processor, aggregator, ..] = READERS;
     installed.drop_in("candlewire-aggregator@.service", "watchdog", "WatchdogSec=1");
@@ -263,23 +262,23 @@ fn whatever_dies_or_hangs_is_started_again_and_what_somebody_must_mend_is_not() 
     // kill -9.
     let first = installed.state(processor).main_pid;
     succeed(&mut installed.systemctl(&["kill", "-s", "KILL", processor]));
-    eventually("the killed one is back", || {
+    eventually("the killed service has restarted", || {
         let state = installed.state(processor);
         state.active == Active::Active && state.main_pid != first && state.restarts == 1
     });
 
-    // A process that no longer moves.
+    // A frozen process.
     let first = installed.state(aggregator).main_pid;
     succeed(&mut installed.systemctl(&["kill", "-s", "STOP", aggregator]));
-    eventually("the frozen one is back", || {
+    eventually("the frozen service has restarted", || {
         let state = installed.state(aggregator);
         state.active == Active::Active && state.main_pid != first && state.restarts == 1
     });
     assert!(installed.journal(aggregator).contains("killed: watchdog"));
 
-    // The server, under those that use it.
+    // The server, while services use it.
     succeed(&mut installed.systemctl(&["kill", "-s", "KILL", "candlewire-nats"]));
-    eventually("the server is back", || {
+    eventually("the server has restarted", || {
         let state = installed.state("candlewire-nats");
         state.active == Active::Active && state.restarts == 1
     });
@@ -288,10 +287,10 @@ fn whatever_dies_or_hangs_is_started_again_and_what_somebody_must_mend_is_not() 
         assert_eq!(installed.state(unit).restarts, 1, "{unit} waited by itself");
     }
 
-    // A new configuration, without a new process.
+    // A new configuration without a restart.
     let server = installed.state("candlewire-nats").main_pid;
     succeed(&mut installed.systemctl(&["reload", "candlewire-nats"]));
-    eventually("nats-server has read it", || {
+    eventually("nats-server has reloaded it", || {
         installed.journal("candlewire-nats").contains("Reloaded server configuration")
     });
     assert_eq!(installed.state("candlewire-nats").main_pid, server);
@@ -311,7 +310,7 @@ fn whatever_dies_or_hangs_is_started_again_and_what_somebody_must_mend_is_not() 
     assert_eq!(json!(installed.state("candlewire-reporter").main_pid), json!(0));
 }
 
-/// The limit of the machine can be lower than what a unit may need.
+/// The default limit of a machine can be lower than a unit needs.
 #[test]
 fn every_service_names_a_limit_of_files_above_its_connections() {
     for (unit, connections) in
@@ -321,12 +320,12 @@ fn every_service_names_a_limit_of_files_above_its_connections() {
         let text = std::fs::read_to_string(checkout().join(&file)).unwrap();
         let limits: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("LimitNOFILE=")).collect();
         let [limit] = limits[..] else { panic!("{file} names {limits:?}") };
-        // At least as many again for its work.
+        // At least as many again for its own work.
         assert!(limit.parse::<usize>().unwrap() >= 2 * connections, "{file}: {limit}");
     }
 }
 
-/// The indented box of deploy/README.md that holds this line, without its section.
+/// The indented box of deploy/README.md with this line, without its section.
 fn box_with(line: &str) -> String {
     let page = std::fs::read_to_string(checkout().join("deploy/README.md")).unwrap();
     let boxes = page.split("\n\n").filter(|part| part.trim_start().starts_with("[Service]"));
@@ -355,5 +354,5 @@ fn a_server_speaks_tls_when_its_unit_is_edited_as_the_page_says() {
     installed.start(&["candlewire-nats", "candlewire-topology", READERS[0]]);
     eventually_ready(&installed, READERS[0]);
     let output = installed.program("topology", "admin").arg("show").output().unwrap();
-    assert!(!output.status.success(), "without TLS nobody is let in");
+    assert!(!output.status.success(), "clients without TLS are refused");
 }

@@ -1,6 +1,6 @@
-//! `aggregator audit`: prints the report of the crate `audit`, and fails when it is not clean.
+//! `aggregator audit`: prints the report of crate `audit`, and fails when rows differ.
 
-use audit::{Bounds, Report};
+use audit::{AuditReport, EventTimeBounds};
 use bus::Connection;
 use market::windowing::EventTimePolicy;
 use service::{Code, Coded};
@@ -8,36 +8,36 @@ use step::EventTimeArgs;
 
 use crate::output;
 
-/// What `aggregator audit --help` says.
+/// Text of `aggregator audit --help`.
 pub(crate) const LONG_ABOUT: &str = "\
-Computes every candle of MARKET and STATS and every row of the profile again from FEED, in another way and with none of \
-the steps' code, judges again which ticks count, are late or are refused, and compares row by row.
+Recomputes every candle of MARKET and STATS and every row of the profile from FEED, in another way and with none of the \
+steps' code; judges again which ticks are accepted, late or refused; and compares row by row.
 
-While the pipeline runs it audits one instant: of each partition what is stored up to its newest position, and of FEED \
-what that position says was read. Windows that were still open then are not expected.
+While the pipeline runs, it audits a consistent cut: each partition up to its newest position, and FEED up to the input \
+of that position. Windows that were still open then are not expected.
 
-What the streams no longer tell is counted as not checkable. When FEED has lost its beginning to its limits: every row \
-stamped no later than the first tick that is left + 1 minute + allowed lateness + disorder bound, and the hour-of-day \
-profile; likewise for STATS when a part of MARKET was lost and accepted. When the oldest results of MARKET or STATS were \
-trimmed away: those that are gone.
+Rows that the streams no longer determine are counted as not checkable. When FEED has lost its beginning to its limits, \
+these are all rows with an event time up to the first retained tick + 1 minute + allowed lateness + disorder bound, and \
+the hour-of-day profile; likewise for STATS when a part of MARKET was lost and the loss accepted. When the oldest \
+results of MARKET or STATS were trimmed, these are the removed rows.
 
-What is read is put aside in a temporary file, compressed, so that memory holds one instrument at a time: in /tmp, or in \
-the folder that TMPDIR names. It is gone when the audit ends, however it ends.
+Messages are kept in a compressed temporary file, so that memory holds one instrument at a time. It is in /tmp or in the \
+folder of TMPDIR, and disappears when the audit ends, however it ends.
 
-Exit code 1 when a row is different, missing or extra. --disorder and --lateness must be those that the steps run with.";
+Exit code 1 when a row is different, missing or extra. --disorder and --lateness must equal those of the steps.";
 
 /// Flags of `audit`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct AuditArgs {
-    /// How the steps judge event time.
+    /// Event-time settings of the steps.
     #[command(flatten)]
     pub event_time: EventTimeArgs,
-    /// How to print what was found
+    /// Output format of the report
     #[arg(long, value_enum, default_value = "table")]
     pub format: ReportFormat,
 }
 
-/// How a report is printed.
+/// Output format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum ReportFormat {
     /// For people
@@ -46,10 +46,11 @@ pub enum ReportFormat {
     Json,
 }
 
-/// Audits everything, prints what was found, and fails when something is not as it must be.
+/// Audits everything, prints the report, and fails when a row is different, missing or extra.
 pub(crate) async fn run(connection: &Connection, args: &AuditArgs) -> anyhow::Result<()> {
     let EventTimePolicy { disorder, lateness } = args.event_time.into();
-    let report = audit::audit(connection, Bounds { disorder_ms: disorder.ms(), lateness_ms: lateness.ms() }).await?;
+    let report =
+        audit::audit(connection, EventTimeBounds { disorder_ms: disorder.ms(), lateness_ms: lateness.ms() }).await?;
     match args.format {
         ReportFormat::Table => output::line(&report.to_string())?,
         ReportFormat::Json => output::json_lines(std::slice::from_ref(&report))?,
@@ -57,7 +58,7 @@ pub(crate) async fn run(connection: &Connection, args: &AuditArgs) -> anyhow::Re
     if report.is_clean() {
         return Ok(());
     }
-    let Report { different, missing, extra, .. } = report;
+    let AuditReport { different, missing, extra, .. } = report;
     let error = anyhow::anyhow!("not as FEED says: {different} different, {missing} missing, {extra} extra");
     Err(Coded::new(Code::Failed, error).into())
 }

@@ -1,5 +1,8 @@
-//! MARKET → STATS: candles of 5 minutes to a day, the 1-hour moving average every 30 minutes, the hour-of-day profile;
-//! the tables of all of them, and an audit that computes them again.
+//! The aggregator, MARKET → STATS: candles of 5 minutes to a day, the 1-hour moving average every 30 minutes, and the
+//! hour-of-day profile; prints tables of them, and runs the audit.
+//!
+//! It reads only records that the stream-processor accepted, and never judges a tick again. Windows and the profile are
+//! computed in `market`, commits are made by `step`. Start reading at `operator`.
 
 #![warn(missing_docs)]
 
@@ -15,34 +18,34 @@ use step::ServeArgs;
 
 pub use audit::AuditArgs;
 pub use operator::Aggregation;
-pub use show::{Format, ShowArgs, TableName};
+pub use show::{ShowArgs, TableFormat, TableName};
 
 /// Hourly, daily, moving-average and hour-of-day statistics of the live prices.
 #[derive(Debug, Parser)]
 #[command(name = "aggregator", version)]
 pub struct Args {
-    /// What every program of ours is told.
+    /// Flags of every binary.
     #[command(flatten)]
     pub process: ProcessArgs,
-    /// Where NATS is.
+    /// Connection to NATS.
     #[command(flatten)]
     pub nats: bus::NatsArgs,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What the aggregator can do.
+/// Commands of the aggregator.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run until stopped: MARKET to STATS
     Run(ServeArgs),
-    /// Print a table: one row a window, in its newest revision, ordered by coin, quote and start
+    /// Print a table: one row per window, in its newest revision, ordered by coin, quote and start
     Show(ShowArgs),
-    /// Compute everything again from FEED in another way and compare; exit code 1 when anything differs
+    /// Recompute everything from FEED independently and compare; exit code 1 when rows differ
     #[command(long_about = audit::LONG_ABOUT)]
     Audit(AuditArgs),
-    /// Ask a running one whether it is ready; exit code 1 when it is not
+    /// Ask a running aggregator whether it is ready; exit code 1 when it is not
     Health(AskArgs),
 }
 
@@ -56,11 +59,11 @@ impl Program for Args {
     }
 }
 
-/// Runs the aggregator until shutdown, prints a table, audits, or asks one how it is.
+/// Runs one command.
 ///
 /// # Errors
-/// What waiting cannot mend: see [`step::run`]; for a table or an audit also a server that does not answer; for an audit
-/// whatever is not as FEED says.
+/// `run`: errors that waiting cannot resolve, see [`step::run`]. `show` and `audit`: also a server that does not answer.
+/// `audit`: also rows that differ. `health`: an aggregator that is not ready.
 pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     match args.command {
         Command::Run(run) => step::serve(&args.nats, run, None, shutdown, Aggregation::new).await,

@@ -1,4 +1,4 @@
-//! The step: accepted prices and heartbeats in, candles of longer windows and profile rows out.
+//! The step operator: turns accepted prices and heartbeats into candles of longer windows and profile rows.
 
 use std::collections::BTreeMap;
 
@@ -23,45 +23,45 @@ pub struct Aggregation {
 }
 
 impl Aggregation {
-    /// A step that judges event time as told. It must be told what the stream-processor is told.
+    /// Creates the operator. `settings` must equal those of the stream-processor.
     pub fn new(settings: EventTimePolicy) -> Self {
         Self { settings, skip_log: SkipLog::default() }
     }
 }
 
-/// What is remembered of an instrument.
+/// State of one instrument.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct State {
+pub struct AggregationState {
     watermark: Watermark,
     windows: Windowing,
     profile: Profile,
 }
 
-impl Default for State {
+impl Default for AggregationState {
     fn default() -> Self {
         Self { watermark: Watermark::default(), windows: Windowing::new(&STATS_WINDOWS), profile: Profile::default() }
     }
 }
 
-/// What was done with the records of a partition.
+/// Exact counts of a partition's records by result.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
+pub struct AggregationCounts {
     /// Prices aggregated.
     pub prices: u64,
     /// Windows that became final, of all kinds.
     pub candles: u64,
     /// Bars too long for any window of a kind.
     pub coarser: BTreeMap<Window, u64>,
-    /// Spans that the coverage of a window had no room for.
+    /// Spans dropped because the coverage of a window was full.
     pub spans_dropped: u64,
-    /// Lines of MARKET that could not be read; none is expected.
+    /// Unreadable lines of MARKET; none is expected.
     pub unreadable: u64,
 }
 
 impl Operator for Aggregation {
     const STEP: Step = STATS_STEP;
-    type State = State;
-    type Counts = Counts;
+    type State = AggregationState;
+    type Counts = AggregationCounts;
 
     fn event_time(&self) -> EventTimePolicy {
         self.settings
@@ -71,8 +71,14 @@ impl Operator for Aggregation {
         format!("windows={};coverage=union", STATS_WINDOWS.map(Window::name).join(","))
     }
 
-    fn apply(&self, input: Input<'_>, state: &mut State, counts: &mut Counts, outputs: &mut Outputs) -> Applied {
-        // MARKET holds only what the stream-processor accepted. Anything else is left out, and must not stop the rest.
+    fn apply(
+        &self,
+        input: Input<'_>,
+        state: &mut AggregationState,
+        counts: &mut AggregationCounts,
+        outputs: &mut Outputs,
+    ) -> Applied {
+        // MARKET holds only records of the stream-processor. An unreadable record is skipped and must not stop the others.
         let Some(instrument) = input.instrument.filter(|_| input.is_known_schema) else {
             counts.unreadable += 1;
             self.skip_log.note(&input, 0);
@@ -97,18 +103,18 @@ impl Operator for Aggregation {
         Applied::All
     }
 
-    fn provisional(&self, instrument: &Instrument, state: &State) -> Vec<Candle> {
+    fn provisional(&self, instrument: &Instrument, state: &AggregationState) -> Vec<Candle> {
         state.windows.provisional(instrument).collect()
     }
 
-    fn watermark(&self, state: &State) -> EventTime {
+    fn watermark(&self, state: &AggregationState) -> EventTime {
         state.watermark.value(self.settings.disorder)
     }
 
-    fn figures(counts: &Counts) -> Vec<Figure> {
+    fn figures(counts: &AggregationCounts) -> Vec<Figure> {
         let ticks = |outcome, count| Figure {
             metric: "ticks",
-            help: "Prices by what became of them",
+            help: "Prices by outcome",
             labels: vec![("outcome", outcome)],
             count,
         };
@@ -123,8 +129,8 @@ impl Aggregation {
         &self,
         tick: &Tick,
         instrument: &Instrument,
-        state: &mut State,
-        counts: &mut Counts,
+        state: &mut AggregationState,
+        counts: &mut AggregationCounts,
         outputs: &mut Outputs,
     ) {
         counts.prices += 1;
@@ -141,8 +147,8 @@ impl Aggregation {
         &self,
         heartbeat: &HeartbeatLine<'_>,
         instrument: &Instrument,
-        state: &mut State,
-        counts: &mut Counts,
+        state: &mut AggregationState,
+        counts: &mut AggregationCounts,
         outputs: &mut Outputs,
     ) {
         if heartbeat.flush {
@@ -155,7 +161,7 @@ impl Aggregation {
     }
 }
 
-/// Writes candles as their windows are issued, and the profile row of an hour with every 1-hour candle of it.
+/// Writes each issued candle, and with every 1-hour candle the profile row of its hour.
 fn issuer<'a>(
     instrument: &'a Instrument,
     profile: &'a Profile,

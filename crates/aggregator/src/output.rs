@@ -1,4 +1,4 @@
-//! Rows on standard output.
+//! Output of rows as table, CSV or JSON.
 
 use serde::Serialize;
 use service::output;
@@ -8,7 +8,7 @@ pub(crate) fn line(text: &str) -> anyhow::Result<()> {
     Ok(output::print_line(text)?)
 }
 
-/// Prints rows under headings; all but the first `texts` columns are numbers.
+/// Prints rows under headings; all columns after the first `texts` hold numbers.
 pub(crate) fn table(columns: &[&str], texts: usize, rows: impl Iterator<Item = Vec<String>>) -> anyhow::Result<()> {
     line(&output::table(columns, texts, rows))
 }
@@ -25,7 +25,7 @@ pub(crate) fn csv(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> 
     })?)
 }
 
-/// Prints one JSON object a line.
+/// Prints one JSON object per line.
 pub(crate) fn json_lines<T: Serialize>(rows: &[T]) -> anyhow::Result<()> {
     Ok(output::print(|out| {
         for row in rows {

@@ -1,4 +1,4 @@
-//! The tables.
+//! `aggregator show`: tables of candles and of the hour-of-day profile.
 
 use bus::{Connection, newest};
 use market::table::{CANDLE_COLUMNS, HOUR_OF_DAY_COLUMNS, candle_row, hour_of_day_row, moving_average_note};
@@ -8,7 +8,7 @@ use service::{Code, WithCode};
 
 use crate::output;
 
-/// Rows of a printed table unless told otherwise.
+/// Default number of rows per instrument in a printed table.
 const ROWS: usize = 24;
 
 /// Flags of `show`.
@@ -28,12 +28,12 @@ pub struct ShowArgs {
     /// All rows
     #[arg(long)]
     pub all: bool,
-    /// How to print it
+    /// Output format
     #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
+    pub format: TableFormat,
 }
 
-/// The tables that there are.
+/// The printable tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum TableName {
     /// 1-minute candles
@@ -49,14 +49,14 @@ pub enum TableName {
     HourOfDay,
 }
 
-/// How a table is printed.
+/// Output format of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub enum TableFormat {
     /// For people
     Table,
-    /// With a heading line
+    /// Comma-separated values with a heading line
     Csv,
-    /// One object a line, as it is stored
+    /// One JSON object per line, as stored
     Json,
 }
 
@@ -68,7 +68,7 @@ pub(crate) async fn show(connection: &Connection, args: &ShowArgs) -> anyhow::Re
     };
     let last = match (args.last, args.format) {
         (Some(last), _) => last,
-        (None, Format::Table) if !args.all => ROWS,
+        (None, TableFormat::Table) if !args.all => ROWS,
         (None, _) => usize::MAX,
     };
     let window = match args.table {
@@ -84,11 +84,11 @@ pub(crate) async fn show(connection: &Connection, args: &ShowArgs) -> anyhow::Re
     let candles = newest::candles(connection, window, instrument.as_ref()).await?;
     let candles = newest_of_each(candles, last, |candle| (candle.coin.clone(), candle.quote.clone()));
     print(args.format, &CANDLE_COLUMNS, 5, &candles, |candle| candle_row(candle).to_vec())?;
-    let is_for_people = args.format == Format::Table && window == Window::HourEveryHalf;
+    let is_for_people = args.format == TableFormat::Table && window == Window::HourEveryHalf;
     moving_average_note(&candles).filter(|_| is_for_people).map_or(Ok(()), |note| output::line(&note))
 }
 
-/// Keeps the last rows of each group of neighbours.
+/// Keeps the last rows of each group of consecutive rows with one key.
 fn newest_of_each<T, K: PartialEq>(rows: Vec<T>, last: usize, key_of: impl Fn(&T) -> K) -> Vec<T> {
     let mut kept: Vec<T> = Vec::new();
     let mut group: Vec<T> = Vec::new();
@@ -105,17 +105,17 @@ fn newest_of_each<T, K: PartialEq>(rows: Vec<T>, last: usize, key_of: impl Fn(&T
 }
 
 fn print<T: Serialize>(
-    format: Format,
+    format: TableFormat,
     columns: &[&str],
     texts: usize,
     rows: &[T],
     cells: impl Fn(&T) -> Vec<String>,
 ) -> anyhow::Result<()> {
     match format {
-        Format::Table if rows.is_empty() => output::line("no rows yet"),
-        Format::Table => output::table(columns, texts, rows.iter().map(cells)),
-        Format::Csv => output::csv(columns, rows.iter().map(cells)),
-        Format::Json => output::json_lines(rows),
+        TableFormat::Table if rows.is_empty() => output::line("no rows yet"),
+        TableFormat::Table => output::table(columns, texts, rows.iter().map(cells)),
+        TableFormat::Csv => output::csv(columns, rows.iter().map(cells)),
+        TableFormat::Json => output::json_lines(rows),
     }
 }
 

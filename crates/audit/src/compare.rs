@@ -1,55 +1,55 @@
-//! Rows that must be there against rows that are.
+//! Comparison of the expected rows with the stored rows.
 
 use std::cmp::Ordering;
 
-use crate::checkable_range::Horizon;
-use crate::judge::Made;
+use crate::checkable_range::CheckableRange;
+use crate::judge::Expected;
 use crate::rows::Row;
 
-/// A row that is stored.
+/// A stored row.
 #[derive(Debug, Clone)]
 pub(crate) struct Found<R> {
     pub(crate) row: R,
-    /// Whether the stream still has all that was committed with it.
-    pub(crate) is_whole: bool,
+    /// Whether the stream still holds every message of the row's commit.
+    pub(crate) has_whole_commit: bool,
 }
 
-/// One table of one instrument, from both sides.
+/// One table of one instrument: expected and stored rows.
 #[derive(Debug)]
 pub(crate) struct Table<R> {
-    /// What must be there.
-    pub(crate) made: Vec<Made<R>>,
-    /// What is there, in stream order.
+    /// The expected rows.
+    pub(crate) expected: Vec<Expected<R>>,
+    /// The stored rows, in stream order.
     pub(crate) found: Vec<Found<R>>,
-    /// What is there and is no such row, by place.
+    /// Positions of stored lines that are no such row.
     pub(crate) unreadable: Vec<String>,
 }
 
-/// What a comparison came to.
+/// Result of a comparison.
 #[derive(Debug)]
 pub(crate) struct Compared<R> {
     pub(crate) equal: u64,
-    /// (what must be there, what is).
+    /// Pairs of expected and stored row.
     pub(crate) different: Vec<(R, R)>,
-    pub(crate) missing: Vec<Made<R>>,
+    pub(crate) missing: Vec<Expected<R>>,
     pub(crate) extra: Vec<R>,
     pub(crate) unreadable: Vec<String>,
     pub(crate) not_checkable: u64,
-    /// The earliest line whose row is there together with all that was committed with it.
-    pub(crate) whole_since: Option<usize>,
+    /// The earliest line whose row is stored and whose commit is complete.
+    pub(crate) complete_since: Option<usize>,
 }
 
 impl<R> Default for Table<R> {
     fn default() -> Self {
-        Self { made: Vec::new(), found: Vec::new(), unreadable: Vec::new() }
+        Self { expected: Vec::new(), found: Vec::new(), unreadable: Vec::new() }
     }
 }
 
 impl<R: Row> Table<R> {
-    /// Compares both sides, as far as what is left of FEED decides them.
-    pub(crate) fn compare(self, horizon: &Horizon) -> Compared<R> {
-        let Self { mut made, mut found, unreadable } = self;
-        made.sort_by(|left, right| left.row.by_key(&right.row));
+    /// Compares both sides as far as the retained part of FEED determines them.
+    pub(crate) fn compare(self, range: &CheckableRange) -> Compared<R> {
+        let Self { mut expected, mut found, unreadable } = self;
+        expected.sort_by(|left, right| left.row.by_key(&right.row));
         found.sort_by(|left, right| left.row.by_key(&right.row));
         let (found, surplus) = newest(found);
         let mut compared = Compared {
@@ -59,23 +59,23 @@ impl<R: Row> Table<R> {
             extra: Vec::new(),
             unreadable,
             not_checkable: 0,
-            whole_since: None,
+            complete_since: None,
         };
-        surplus.into_iter().for_each(|row| compared.extra(row, horizon));
-        let (mut made, mut found) = (made.into_iter().peekable(), found.into_iter().peekable());
+        surplus.into_iter().for_each(|row| compared.extra(row, range));
+        let (mut expected, mut found) = (expected.into_iter().peekable(), found.into_iter().peekable());
         loop {
-            let order = match (made.peek(), found.peek()) {
-                (Some(made), Some(found)) => made.row.by_key(&found.row),
+            let order = match (expected.peek(), found.peek()) {
+                (Some(expected), Some(found)) => expected.row.by_key(&found.row),
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
                 (None, None) => return compared,
             };
-            let made = made.next_if(|_| order.is_le());
+            let expected = expected.next_if(|_| order.is_le());
             let found = found.next_if(|_| order.is_ge());
-            match (made, found) {
-                (Some(made), Some(found)) => compared.pair(made, found, horizon),
-                (Some(made), None) if made.row.is_checkable(horizon) => compared.missing.push(made),
-                (None, Some(found)) => compared.extra(found.row, horizon),
+            match (expected, found) {
+                (Some(expected), Some(found)) => compared.pair(expected, found, range),
+                (Some(expected), None) if expected.row.is_checkable(range) => compared.missing.push(expected),
+                (None, Some(found)) => compared.extra(found.row, range),
                 _ => compared.not_checkable += 1,
             }
         }
@@ -83,43 +83,44 @@ impl<R: Row> Table<R> {
 }
 
 impl<R: Row> Compared<R> {
-    fn pair(&mut self, made: Made<R>, found: Found<R>, horizon: &Horizon) {
-        if found.is_whole {
-            self.whole_since = Some(self.whole_since.map_or(made.at, |since| since.min(made.at)));
+    fn pair(&mut self, expected: Expected<R>, found: Found<R>, range: &CheckableRange) {
+        if found.has_whole_commit {
+            self.complete_since = Some(self.complete_since.map_or(expected.at, |since| since.min(expected.at)));
         }
-        if !made.row.is_checkable(horizon) {
+        if !expected.row.is_checkable(range) {
             self.not_checkable += 1;
-        } else if made.row == found.row {
+        } else if expected.row == found.row {
             self.equal += 1;
         } else {
-            self.different.push((made.row, found.row));
+            self.different.push((expected.row, found.row));
         }
     }
 
-    fn extra(&mut self, row: R, horizon: &Horizon) {
-        if row.is_checkable(horizon) && !row.may_be_of_lost(horizon) {
+    fn extra(&mut self, row: R, range: &CheckableRange) {
+        if row.is_checkable(range) && !row.may_be_of_lost(range) {
             self.extra.push(row);
         } else {
             self.not_checkable += 1;
         }
     }
 
-    /// Takes it that rows made by lines before `line` were trimmed away with their commits: they are not missing.
-    pub(crate) fn forgive_before(&mut self, line: usize) {
+    /// Counts missing rows of lines before `line` as not checkable: trimming removed them with their commits.
+    pub(crate) fn exclude_before(&mut self, line: usize) {
         let missing = self.missing.len();
-        self.missing.retain(|made| made.at >= line);
+        self.missing.retain(|expected| expected.at >= line);
         self.not_checkable += (missing - self.missing.len()) as u64;
     }
 }
 
-/// Of rows that are stored anew when they change, the newest; and those that are no newer than the one before them.
+/// Returns the newest row of each key for rows that are stored anew when they change, and the rows that are not newer
+/// than their predecessor.
 fn newest<R: Row>(rows: Vec<Found<R>>) -> (Vec<Found<R>>, Vec<R>) {
     let mut newest: Vec<Found<R>> = Vec::with_capacity(rows.len());
     let mut surplus = Vec::new();
     for row in rows {
         let before = newest.pop_if(|before| row.row.generation().is_some() && row.row.by_key(&before.row).is_eq());
         match before {
-            // Readers take what was stored last: so does this.
+            // Readers take the row stored last, and so does the audit.
             Some(before) if !before.row.may_become(&row.row) => surplus.push(before.row),
             _ => {}
         }

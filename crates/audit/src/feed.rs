@@ -1,61 +1,62 @@
-//! Lines of FEED, read and checked by rules written a second time.
+//! Parser and validation of FEED lines, written independently of the steps.
 
 use bus::RecordKind;
 use bytes::Bytes;
 use serde::Deserialize;
 
+use crate::message::AuditedMessage;
+use crate::names::InstrumentNames;
 use crate::rows::{Gap, Heartbeat, Price};
-use crate::{Names, message};
 
 /// A message of FEED.
 #[derive(Debug, Clone)]
-pub(crate) struct Message {
-    /// Its sequence.
+pub(crate) struct FeedMessage {
+    /// Stream sequence.
     pub(crate) seq: u64,
-    /// When it was stored.
+    /// Time of storing, in milliseconds since the epoch.
     pub(crate) stored_ms: i64,
-    /// What its subject says it holds: ticks, heartbeats or gaps.
+    /// Record kind of its subject: ticks, heartbeats or gaps.
     pub(crate) kind: RecordKind,
-    /// What its header says it holds, such as `tick/1`, when it says so.
+    /// Schema named by its header, such as `tick/1`; `None` without the header.
     pub(crate) schema: Option<String>,
-    /// Whether its lines are here as they are, not in an encoding that nobody knows.
+    /// Whether the payload is decoded, not in an unknown encoding.
     pub(crate) is_decoded: bool,
-    /// Its lines.
+    /// The lines.
     pub(crate) payload: Bytes,
 }
 
-impl Message {
-    /// Keeps what is read before it is judged.
-    pub(crate) fn new(message: &message::Message<'_>) -> Self {
-        let message::Message { seq, stored_ms, kind, is_decoded, .. } = *message;
+impl FeedMessage {
+    /// Copies a message for the judgment that follows once all are read.
+    pub(crate) fn new(message: &AuditedMessage<'_>) -> Self {
+        let AuditedMessage { seq, stored_ms, kind, is_decoded, .. } = *message;
         let schema = message.schema.map(str::to_owned);
         Self { seq, stored_ms, kind, schema, is_decoded, payload: Bytes::copy_from_slice(message.payload) }
     }
 }
 
-/// What a line says, before it is judged by the lines before it.
+/// The record of a line, before it is judged against earlier lines.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Said {
+pub(crate) enum FeedRecord {
     Tick(Price),
     Heartbeat(Heartbeat),
     Gap(Gap),
 }
 
-/// A line, or a whole message where nothing in it can be read, with why it is refused if it is.
+/// A line, or a whole unreadable message, with its record or the reason for refusing it.
 pub(crate) struct Line<'a> {
     pub(crate) number: u32,
     pub(crate) raw: &'a [u8],
-    pub(crate) said: Result<Said, &'static str>,
+    pub(crate) record: Result<FeedRecord, &'static str>,
 }
 
 const LINES_MAX: usize = 500;
 const MESSAGE_BYTES_MAX: usize = 128 * 1024;
-/// No coin had a price before.
+/// No coin had a price before 2009.
 const YEAR_2009_MS: i64 = 1_230_768_000_000;
 const YEAR_10000_MS: i64 = 253_402_300_800_000;
 const GRAIN_MS_MAX: i64 = 366 * 86_400_000;
 const AHEAD_MS_MAX: i64 = 120_000;
-/// The last bit of a volume from here on is worth 2^-128 or more.
+/// Every bit of a volume from here on is worth at least 2^-128.
 const VOLUME_MIN: f64 = 2.646_977_960_169_688_6e-23;
 
 #[derive(Deserialize)]
@@ -104,9 +105,9 @@ struct GapLine {
     cause: String,
 }
 
-/// Reads a message of the instrument that its subject names.
-pub(crate) fn lines<'a>(message: &'a Message, names: Names<'_>) -> Vec<Line<'a>> {
-    let whole = |reason| vec![Line { number: 0, raw: &message.payload, said: Err(reason) }];
+/// Reads the lines of a message of the instrument that its subject names.
+pub(crate) fn lines<'a>(message: &'a FeedMessage, names: InstrumentNames<'_>) -> Vec<Line<'a>> {
+    let whole = |reason| vec![Line { number: 0, raw: &message.payload, record: Err(reason) }];
     let numbered = message.payload.split(|&byte| byte == b'\n').zip(0..);
     let filled: Vec<(&[u8], u32)> = numbered.filter(|(raw, _)| !raw.trim_ascii().is_empty()).collect();
     if market::Instrument::new(names.coin, names.quote).is_err() {
@@ -118,21 +119,21 @@ pub(crate) fn lines<'a>(message: &'a Message, names: Names<'_>) -> Vec<Line<'a>>
     } else if filled.len() > LINES_MAX || message.payload.len() > MESSAGE_BYTES_MAX {
         whole("too-long")
     } else {
-        let line = |(raw, number)| Line { number, raw, said: read(message, raw, names) };
+        let line = |(raw, number)| Line { number, raw, record: read(message, raw, names) };
         filled.into_iter().map(line).collect()
     }
 }
 
-fn read(message: &Message, raw: &[u8], names: Names<'_>) -> Result<Said, &'static str> {
+fn read(message: &FeedMessage, raw: &[u8], names: InstrumentNames<'_>) -> Result<FeedRecord, &'static str> {
     match message.kind {
-        RecordKind::Tick => tick(parse(raw)?, names, message).map(Said::Tick),
-        RecordKind::Heartbeat => heartbeat(parse(raw)?, names, message).map(Said::Heartbeat),
-        _ => gap(parse(raw)?, names).map(Said::Gap),
+        RecordKind::Tick => tick(parse(raw)?, names, message).map(FeedRecord::Tick),
+        RecordKind::Heartbeat => heartbeat(parse(raw)?, names, message).map(FeedRecord::Heartbeat),
+        _ => gap(parse(raw)?, names).map(FeedRecord::Gap),
     }
 }
 
 fn parse<'a, T: Deserialize<'a>>(raw: &'a [u8]) -> Result<T, &'static str> {
-    // A number beyond f64 is infinite; JSON has no other word for it.
+    // A number beyond f64 counts as infinite; JSON cannot write one otherwise.
     let name = |error: serde_json::Error| match error.to_string().contains("number out of range") {
         true => "non-finite",
         false => "unparsable",
@@ -140,13 +141,13 @@ fn parse<'a, T: Deserialize<'a>>(raw: &'a [u8]) -> Result<T, &'static str> {
     serde_json::from_slice(raw).map_err(name)
 }
 
-fn tick(line: TickLine, names: Names<'_>, message: &Message) -> Result<Price, &'static str> {
+fn tick(line: TickLine, names: InstrumentNames<'_>, message: &FeedMessage) -> Result<Price, &'static str> {
     let close = line.close;
     let (open, high, low) = (line.open.unwrap_or(close), line.high.unwrap_or(close), line.low.unwrap_or(close));
     let is_grain = line.grain_ms.is_none_or(|grain_ms| (1..=GRAIN_MS_MAX).contains(&grain_ms));
     let is_in_time =
         (YEAR_2009_MS..YEAR_10000_MS).contains(&line.event_ms) && is_grain && is_certifiable(line.complete_ms);
-    if !names.are(&line.coin, &line.quote) {
+    if !names.match_line(&line.coin, &line.quote) {
         return Err("wrong-instrument");
     }
     for price in [close, open, high, low] {
@@ -180,11 +181,15 @@ fn is_certifiable(complete_ms: Option<i64>) -> bool {
     complete_ms.is_none_or(|complete_ms| (0..=GRAIN_MS_MAX).contains(&complete_ms))
 }
 
-fn heartbeat(line: HeartbeatLine, names: Names<'_>, message: &Message) -> Result<Heartbeat, &'static str> {
+fn heartbeat(
+    line: HeartbeatLine,
+    names: InstrumentNames<'_>,
+    message: &FeedMessage,
+) -> Result<Heartbeat, &'static str> {
     let HeartbeatLine { event_ms, complete_ms, ingest_ms, flush, .. } = line;
     let is_in_time = |arrival_ms| event_ms - AHEAD_MS_MAX <= arrival_ms;
     match event_ms {
-        _ if !names.are(&line.coin, &line.quote) => Err("wrong-instrument"),
+        _ if !names.match_line(&line.coin, &line.quote) => Err("wrong-instrument"),
         _ if !is_certifiable(complete_ms) => Err("out-of-range"),
         YEAR_2009_MS..YEAR_10000_MS if flush || is_in_time(ingest_ms) && is_in_time(message.stored_ms) => {
             Ok(Heartbeat { event_ms, complete_ms, ingest_ms, flush })
@@ -194,9 +199,9 @@ fn heartbeat(line: HeartbeatLine, names: Names<'_>, message: &Message) -> Result
     }
 }
 
-fn gap(line: GapLine, names: Names<'_>) -> Result<Gap, &'static str> {
+fn gap(line: GapLine, names: InstrumentNames<'_>) -> Result<Gap, &'static str> {
     let GapLine { from_ms, to_ms, cause, .. } = line;
-    if !names.are(&line.coin, &line.quote) {
+    if !names.match_line(&line.coin, &line.quote) {
         Err("wrong-instrument")
     } else if from_ms < YEAR_2009_MS || from_ms >= to_ms || to_ms >= YEAR_10000_MS {
         Err("out-of-range")

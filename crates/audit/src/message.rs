@@ -1,4 +1,4 @@
-//! A message of one of the streams, in the form in which the audit puts it aside.
+//! A stream message in the form that the audit writes to its spill file.
 
 use bus::RecordKind;
 use bus::codec::{ENCODING_HEADER, SCHEMA_HEADER};
@@ -40,31 +40,31 @@ pub(crate) fn kinds(stream: Stream) -> &'static [RecordKind] {
     }
 }
 
-/// What the audit needs of a message.
+/// The parts of a message that the audit needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Message<'a> {
+pub struct AuditedMessage<'a> {
     /// The stream that holds it.
     pub stream: Stream,
-    /// What its subject says it holds.
+    /// Record kind of its subject.
     pub kind: RecordKind,
-    /// Its sequence.
+    /// Stream sequence.
     pub seq: u64,
-    /// When it was stored, in milliseconds.
+    /// Time of storing, in milliseconds since the epoch.
     pub stored_ms: i64,
-    /// What its header says it holds, such as `tick/1`, when it says so.
+    /// Schema named by its header, such as `tick/1`; `None` without the header.
     pub schema: Option<&'a str>,
-    /// Whether its lines are here as they are, not in an encoding that nobody knows.
+    /// Whether the payload is decoded, not in an unknown encoding.
     pub is_decoded: bool,
-    /// Whether the stream still has all that was committed with it.
-    pub is_whole: bool,
-    /// Its lines.
+    /// Whether the stream still holds every message of its commit.
+    pub has_whole_commit: bool,
+    /// The lines.
     pub payload: &'a [u8],
 }
 
-/// All of it but the payload, which follows: kinds and streams by their place among those that are audited.
+/// Everything but the payload, which follows. Kinds and streams are indexes into the lists of audited ones.
 #[derive(Serialize, Deserialize)]
 struct Head<'a> {
-    /// Place of its instrument within the bucket.
+    /// Index of its instrument within the bucket.
     place: usize,
     stream: usize,
     kind: usize,
@@ -72,13 +72,13 @@ struct Head<'a> {
     stored_ms: i64,
     schema: Option<&'a str>,
     is_decoded: bool,
-    is_whole: bool,
+    has_whole_commit: bool,
     bytes: usize,
 }
 
-impl<'a> Message<'a> {
-    /// As a reader delivers it, which has decoded it or could not.
-    pub fn new(stream: Stream, kind: RecordKind, delivery: &'a Delivery, is_whole: bool) -> Self {
+impl<'a> AuditedMessage<'a> {
+    /// Takes a message from a reader, which has decoded the payload unless its encoding is unknown.
+    pub fn new(stream: Stream, kind: RecordKind, delivery: &'a Delivery, has_whole_commit: bool) -> Self {
         let header = |name| delivery.headers.as_ref().and_then(|headers| headers.get(name));
         Self {
             stream,
@@ -87,31 +87,31 @@ impl<'a> Message<'a> {
             stored_ms: delivery.stored_ms,
             schema: header(SCHEMA_HEADER).map(|schema| schema.as_str()),
             is_decoded: header(ENCODING_HEADER).is_none(),
-            is_whole,
+            has_whole_commit,
             payload: &delivery.payload,
         }
     }
 
-    /// Appends it to a block; `place` is that of its instrument within the bucket.
+    /// Appends the message to a block; `place` is the index of its instrument within the bucket.
     pub(crate) fn write(&self, place: usize, block: &mut Vec<u8>) -> anyhow::Result<()> {
-        let Self { seq, stored_ms, schema, is_decoded, is_whole, payload, .. } = *self;
+        let Self { seq, stored_ms, schema, is_decoded, has_whole_commit, payload, .. } = *self;
         let stream = STREAMS.iter().position(|stream| *stream == self.stream).unwrap_or_default();
         let kind = kinds(self.stream).iter().position(|kind| *kind == self.kind).unwrap_or_default();
         let bytes = payload.len();
-        let head = Head { place, stream, kind, seq, stored_ms, schema, is_decoded, is_whole, bytes };
+        let head = Head { place, stream, kind, seq, stored_ms, schema, is_decoded, has_whole_commit, bytes };
         postcard::to_io(&head, &mut *block)?;
         block.extend_from_slice(payload);
         Ok(())
     }
 
-    /// Takes the first one off a block, with the place of its instrument.
+    /// Takes the first message off a block and returns it with the index of its instrument.
     pub(crate) fn read(block: &mut &'a [u8]) -> anyhow::Result<(usize, Self)> {
         let (head, rest): (Head<'a>, _) = postcard::take_from_bytes(block)?;
         let (payload, rest) = rest.split_at(head.bytes);
         *block = rest;
-        let Head { place, seq, stored_ms, schema, is_decoded, is_whole, .. } = head;
+        let Head { place, seq, stored_ms, schema, is_decoded, has_whole_commit, .. } = head;
         let stream = STREAMS[head.stream];
         let kind = kinds(stream)[head.kind];
-        Ok((place, Self { stream, kind, seq, stored_ms, schema, is_decoded, is_whole, payload }))
+        Ok((place, Self { stream, kind, seq, stored_ms, schema, is_decoded, has_whole_commit, payload }))
     }
 }

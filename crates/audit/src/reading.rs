@@ -1,4 +1,4 @@
-//! What the streams hold up to a cut: each stream read once, and its messages put aside by instrument.
+//! Reads each stream once up to the cut and spills its messages by instrument.
 
 use std::collections::HashMap;
 
@@ -10,92 +10,94 @@ use bus::subject::SubjectParts;
 use bus::topology::stream_info;
 use bus::{Connection, Error, query, subject};
 
-use crate::cut::{Cut, Instrument};
-use crate::instrument::{Contained, Ledger, Left};
-use crate::message::{Message, STREAMS, kinds};
+use crate::cut::{Cut, InstrumentKey};
+use crate::instrument::{ConsumedMarket, InstrumentAudit, Retained};
+use crate::message::{AuditedMessage, STREAMS, kinds};
 use crate::spill::Spill;
 
-/// Up to so many instruments have a bucket each. More of them share: their ledgers are in memory together.
+/// Most buckets. Up to this many instruments have a bucket each; with more, several share one and are in memory
+/// together.
 const BUCKETS_MAX: usize = 1_024;
 
-/// The messages of several instruments, by instrument.
+/// The messages of several instruments, grouped by instrument.
 pub(crate) struct Messages<'a> {
     cut: &'a Cut,
     /// By bucket.
-    instruments: Vec<&'a [Instrument]>,
+    instruments: Vec<&'a [InstrumentKey]>,
     spill: Spill,
-    /// What was left of the streams when all was read.
-    pub(crate) left: Left,
+    /// The retained part of the streams when reading ended.
+    pub(crate) retained: Retained,
 }
 
 impl<'a> Messages<'a> {
-    /// Reads all of these instruments that belongs to the cut. Once more when a stream lost its beginning meanwhile: only
-    /// then is what was read all that there is.
+    /// Reads all messages of these instruments that belong to the cut. Reads again when a stream lost its beginning
+    /// meanwhile, since the messages read are then no longer those retained.
     pub(crate) async fn read(
         connection: &Connection,
         cut: &'a Cut,
-        instruments: &'a [Instrument],
+        instruments: &'a [InstrumentKey],
     ) -> anyhow::Result<Self> {
-        let mut beginnings = Beginnings::now(connection).await?;
+        let mut starts = StreamStarts::now(connection).await?;
         loop {
-            let reading = Reading::new(cut, instruments, &beginnings);
+            let reading = Reading::new(cut, instruments, &starts);
             let mut spill = Spill::new(instruments.len().div_ceil(reading.bucket_size))?;
             for stream in STREAMS {
                 reading.put_aside(connection, stream, &mut spill).await?;
             }
             let instruments = instruments.chunks(reading.bucket_size).collect();
-            let now = Beginnings::now(connection).await?;
-            if (&now.market, &now.stats) == (&beginnings.market, &beginnings.stats) {
-                return Ok(Self { cut, instruments, spill, left: now.left() });
+            let now = StreamStarts::now(connection).await?;
+            if (&now.market, &now.stats) == (&starts.market, &starts.stats) {
+                return Ok(Self { cut, instruments, spill, retained: now.retained() });
             }
-            beginnings = now;
+            starts = now;
         }
     }
 
-    /// Every instrument with what the streams hold of it, those of a bucket at a time.
-    pub(crate) fn ledgers(&self) -> impl Iterator<Item = anyhow::Result<Vec<(&'a Instrument, Ledger<'a>)>>> {
+    /// Each instrument with its messages, one bucket at a time.
+    pub(crate) fn audits(&self) -> impl Iterator<Item = anyhow::Result<Vec<(&'a InstrumentKey, InstrumentAudit<'a>)>>> {
         self.instruments.iter().enumerate().map(|(bucket, instruments)| {
-            let contained = |partition| {
+            let consumed = |partition| {
                 let place = self.cut.stats.get(partition).copied().unwrap_or_default();
-                Contained { to: place.input, lost_to: place.lost_to }
+                ConsumedMarket { to: place.input, lost_to: place.lost_to }
             };
-            let ledger = |one: &'a Instrument| (one, Ledger::new(&one.coin, &one.quote, contained(&one.partition)));
-            let mut ledgers: Vec<_> = instruments.iter().map(ledger).collect();
+            let audit =
+                |one: &'a InstrumentKey| (one, InstrumentAudit::new(&one.coin, &one.quote, consumed(&one.partition)));
+            let mut audits: Vec<_> = instruments.iter().map(audit).collect();
             self.spill.each_block(bucket, |mut block| {
                 while !block.is_empty() {
-                    let (place, message) = Message::read(&mut block)?;
-                    ledgers[place].1.add(&message);
+                    let (place, message) = AuditedMessage::read(&mut block)?;
+                    audits[place].1.add(&message);
                 }
                 Ok(())
             })?;
-            Ok(ledgers)
+            Ok(audits)
         })
     }
 }
 
-/// How the messages of several instruments are told apart.
+/// Assigns messages to instruments and buckets.
 struct Reading<'a> {
     cut: &'a Cut,
-    instruments: &'a [Instrument],
+    instruments: &'a [InstrumentKey],
     /// By partition, coin and quote.
     places: HashMap<(u32, &'a str, &'a str), usize>,
     bucket_size: usize,
-    beginnings: &'a Beginnings,
+    starts: &'a StreamStarts,
 }
 
 impl<'a> Reading<'a> {
-    fn new(cut: &'a Cut, instruments: &'a [Instrument], beginnings: &'a Beginnings) -> Self {
-        let key = |one: &'a Instrument| (one.partition, one.coin.as_str(), one.quote.as_str());
+    fn new(cut: &'a Cut, instruments: &'a [InstrumentKey], starts: &'a StreamStarts) -> Self {
+        let key = |one: &'a InstrumentKey| (one.partition, one.coin.as_str(), one.quote.as_str());
         let places = instruments.iter().map(key).zip(0..).collect();
         let bucket_size = instruments.len().div_ceil(BUCKETS_MAX).max(1);
-        Self { cut, instruments, places, bucket_size, beginnings }
+        Self { cut, instruments, places, bucket_size, starts }
     }
 
-    /// Reads a stream, or of it the only instrument that is asked for.
+    /// Reads a stream, filtered on the server when only one instrument is asked for.
     async fn put_aside(&self, connection: &Connection, stream: Stream, spill: &mut Spill) -> anyhow::Result<()> {
         let filters = match self.instruments {
             [] => return Ok(()),
-            [Instrument { partition, coin, quote }] => {
+            [InstrumentKey { partition, coin, quote }] => {
                 kinds(stream).iter().map(|&kind| subject::stored(stream, *partition, kind, coin, quote)).collect()
             }
             _ => vec![subject::all(stream)],
@@ -107,48 +109,48 @@ impl<'a> Reading<'a> {
         reading.await.map(drop)
     }
 
-    /// A message that belongs to the cut, with the place of its instrument.
-    fn message<'m>(&self, stream: Stream, delivery: &'m Delivery) -> Option<(usize, Message<'m>)> {
+    /// Returns a message that belongs to the cut, with the index of its instrument.
+    fn message<'m>(&self, stream: Stream, delivery: &'m Delivery) -> Option<(usize, AuditedMessage<'m>)> {
         let subject = SubjectParts::parse(&delivery.subject)?;
         let kind = kinds(stream).iter().find(|kind| kind.token() == subject.kind)?;
         let place = self.places.get(&(subject.partition, subject.coin, subject.quote))?;
-        let is_whole = match stream {
-            Stream::Market => self.beginnings.market.has_all_of_batch(delivery),
-            Stream::Stats => self.beginnings.stats.has_all_of_batch(delivery),
+        let has_whole_commit = match stream {
+            Stream::Market => self.starts.market.has_all_of_batch(delivery),
+            Stream::Stats => self.starts.stats.has_all_of_batch(delivery),
             _ => true,
         };
         let belongs = delivery.seq <= self.cut.last(stream, subject.partition);
-        belongs.then(|| (*place, Message::new(stream, *kind, delivery, is_whole)))
+        belongs.then(|| (*place, AuditedMessage::new(stream, *kind, delivery, has_whole_commit)))
     }
 }
 
-/// Where the streams begin.
+/// First messages of the streams.
 #[derive(Debug)]
-struct Beginnings {
+struct StreamStarts {
     feed_first: u64,
-    market: Beginning,
-    stats: Beginning,
+    market: StreamStart,
+    stats: StreamStart,
 }
 
-/// The first result that a stream still has: its sequence, and the batch that it was committed in.
+/// The first result that a stream still holds: its sequence and the batch that committed it.
 #[derive(Debug, PartialEq, Eq)]
-struct Beginning {
+struct StreamStart {
     seq: u64,
     batch: Option<String>,
-    /// The very first commit began with a result at this sequence.
+    /// Sequence of the very first result of the stream.
     origin: u64,
 }
 
-impl Beginnings {
-    /// As they are now.
+impl StreamStarts {
+    /// Reads them from the server.
     async fn now(connection: &Connection) -> Result<Self, Error> {
-        let market = Beginning::of(connection, Stream::Market).await?;
-        let stats = Beginning::of(connection, Stream::Stats).await?;
+        let market = StreamStart::of(connection, Stream::Market).await?;
+        let stats = StreamStart::of(connection, Stream::Stats).await?;
         Ok(Self { feed_first: stream_info(connection, Stream::Feed.name()).await?.state.first_seq, market, stats })
     }
 
-    fn left(&self) -> Left {
-        Left {
+    fn retained(&self) -> Retained {
+        Retained {
             feed_first: self.feed_first,
             is_market_trimmed: self.market.is_trimmed(),
             is_stats_trimmed: self.stats.is_trimmed(),
@@ -156,7 +158,7 @@ impl Beginnings {
     }
 }
 
-impl Beginning {
+impl StreamStart {
     async fn of(connection: &Connection, stream: Stream) -> Result<Self, Error> {
         let info = stream_info(connection, stream.name()).await?;
         let first = query::first(connection, stream, &subject::all(stream)).await?;
@@ -169,7 +171,8 @@ impl Beginning {
         self.seq > self.origin
     }
 
-    /// Whether all that was committed with a message is left. Of the batch of the first message some may not be.
+    /// Whether every message of this message's batch is retained. Only the batch of the first message can be
+    /// incomplete.
     fn has_all_of_batch(&self, message: &Delivery) -> bool {
         !self.is_trimmed() || self.batch != batch_of(message.headers.as_ref())
     }

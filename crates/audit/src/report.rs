@@ -1,4 +1,4 @@
-//! What an audit found.
+//! Report of an audit.
 
 mod text;
 
@@ -12,27 +12,27 @@ use serde_json::Value;
 use crate::compare::Compared;
 use crate::rows::Row;
 
-/// Most differences that are kept to be shown.
+/// Most differences that are listed.
 const SHOWN_MAX: usize = 20;
 
-/// How many rows were found as they must be, and how many were not.
+/// Numbers of rows by result of their comparison.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// Rows that must be there: equal + different + missing.
+pub struct RowCounts {
+    /// Expected rows: equal + different + missing.
     pub checked: u64,
-    /// Rows that are as they must be.
+    /// Rows equal to the expected ones.
     pub equal: u64,
-    /// Rows that are there with other values.
+    /// Stored rows with other values.
     pub different: u64,
-    /// Rows that are not there.
+    /// Expected rows that are not stored.
     pub missing: u64,
-    /// Rows that must not be there, or are there too often.
+    /// Stored rows that are not expected, or stored too often.
     pub extra: u64,
-    /// Rows of which what is left of the streams cannot say what they must be.
+    /// Rows that the retained part of the streams does not determine.
     pub not_checkable: u64,
 }
 
-impl AddAssign for Counts {
+impl AddAssign for RowCounts {
     fn add_assign(&mut self, more: Self) {
         self.checked += more.checked;
         self.equal += more.equal;
@@ -43,85 +43,85 @@ impl AddAssign for Counts {
     }
 }
 
-/// The counts of a kind of row.
+/// The counts of one record kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct KindCounts {
-    /// The stream that holds it.
+pub struct KindRowCounts {
+    /// The stream of the rows.
     #[serde(serialize_with = "displayed")]
     pub stream: Stream,
-    /// The kind.
+    /// The record kind.
     #[serde(serialize_with = "displayed")]
     pub kind: RecordKind,
-    /// How it stands.
+    /// The counts.
     #[serde(flatten)]
-    pub counts: Counts,
+    pub counts: RowCounts,
 }
 
-/// A row that is not as it must be.
+/// A row that differs from the expected one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Difference {
-    /// Its kind.
+pub struct RowDifference {
+    /// The record kind.
     #[serde(serialize_with = "displayed")]
     pub kind: RecordKind,
-    /// Its instrument, as `coin/quote`.
+    /// The instrument, as `coin/quote`.
     pub instrument: String,
-    /// Which row.
+    /// The name of the row.
     pub row: String,
-    /// What is wrong with it.
-    pub outcome: Outcome,
-    /// What it must be.
+    /// The kind of mismatch.
+    pub outcome: Mismatch,
+    /// The expected row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<Value>,
-    /// What it is.
+    /// The stored row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<Value>,
 }
 
-/// What is wrong with a row.
+/// Kinds of outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// It has other values.
+pub enum Mismatch {
+    /// Stored with other values.
     Different,
-    /// It is not there.
+    /// Expected but not stored.
     Missing,
-    /// It must not be there.
+    /// Stored but not expected.
     Extra,
 }
 
-/// What an audit found: `{"windows":…,"equal":…,"different":…,"missing":…,"extra":…,"not_checkable":…,"records":…,
+/// Report of an audit: `{"windows":…,"equal":…,"different":…,"missing":…,"extra":…,"not_checkable":…,"records":…,
 /// "records_equal":…,"feed_first":…,"feed_last":…,"feed_end":…,"kinds":[…],"differences":[…]}`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
-    /// Windows and rows of the profile that were computed again.
+pub struct AuditReport {
+    /// Recomputed windows and rows of the profile.
     pub windows: u64,
-    /// Those of them that are as they must be.
+    /// Those equal to the stored ones.
     pub equal: u64,
     /// Rows of every kind with other values.
     pub different: u64,
-    /// Rows of every kind that are not there.
+    /// Expected rows of every kind that are not stored.
     pub missing: u64,
-    /// Rows of every kind that must not be there.
+    /// Stored rows of every kind that are not expected.
     pub extra: u64,
     /// Rows of every kind that cannot be checked.
     pub not_checkable: u64,
-    /// Prices, late and refused records, heartbeats and gaps that were judged again.
+    /// Recomputed prices, late and refused records, heartbeats and gaps.
     pub records: u64,
-    /// Those of them that are as they must be.
+    /// Those equal to the stored ones.
     pub records_equal: u64,
-    /// First sequence of FEED that was used.
+    /// First sequence of FEED used.
     pub feed_first: u64,
-    /// Last sequence of FEED that was used: what MARKET contains.
+    /// Last sequence of FEED used: the last that MARKET contains.
     pub feed_last: u64,
     /// Last sequence of FEED.
     pub feed_end: u64,
-    /// Each kind by itself.
-    pub kinds: Vec<KindCounts>,
+    /// The counts of each kind.
+    pub kinds: Vec<KindRowCounts>,
     /// The first differences.
-    pub differences: Vec<Difference>,
+    pub differences: Vec<RowDifference>,
 }
 
-impl Default for Report {
+impl Default for AuditReport {
     fn default() -> Self {
         let market = [
             RecordKind::Price,
@@ -134,7 +134,7 @@ impl Default for Report {
         let stats = STATS_WINDOWS.map(RecordKind::Stats).into_iter().chain([RecordKind::HourOfDay]);
         let kinds =
             market.map(|kind| (Stream::Market, kind)).into_iter().chain(stats.map(|kind| (Stream::Stats, kind)));
-        let empty = |(stream, kind)| KindCounts { stream, kind, counts: Counts::default() };
+        let empty = |(stream, kind)| KindRowCounts { stream, kind, counts: RowCounts::default() };
         Self {
             windows: 0,
             equal: 0,
@@ -153,23 +153,23 @@ impl Default for Report {
     }
 }
 
-impl Report {
-    /// Whether everything that could be checked is as it must be.
+impl AuditReport {
+    /// Whether every checkable row is as expected.
     pub fn is_clean(&self) -> bool {
         self.different + self.missing + self.extra == 0
     }
 
-    /// Adds what was found of another instrument.
+    /// Adds the report of another instrument.
     pub(crate) fn add(&mut self, other: Self) {
         other.kinds.iter().for_each(|kind| self.count(kind.kind, &kind.counts));
         let room = SHOWN_MAX - self.differences.len();
         self.differences.extend(other.differences.into_iter().take(room));
     }
 
-    /// Adds what the comparison of an instrument's rows of a kind came to.
+    /// Adds the comparison of one kind of rows of an instrument.
     pub(crate) fn compared<R: Row>(&mut self, kind: RecordKind, instrument: &str, compared: &Compared<R>) {
         let Compared { equal, different, missing, extra, unreadable, not_checkable, .. } = compared;
-        let counts = Counts {
+        let counts = RowCounts {
             checked: equal + (different.len() + missing.len()) as u64,
             equal: *equal,
             different: different.len() as u64,
@@ -181,16 +181,18 @@ impl Report {
         let mut show = |outcome, row: String, expected: Option<&R>, found: Option<&R>| {
             if self.differences.len() < SHOWN_MAX {
                 let (instrument, [expected, found]) = (instrument.to_owned(), [expected, found].map(value));
-                self.differences.push(Difference { kind, instrument, row, outcome, expected, found });
+                self.differences.push(RowDifference { kind, instrument, row, outcome, expected, found });
             }
         };
-        different.iter().for_each(|(made, found)| show(Outcome::Different, made.name(), Some(made), Some(found)));
-        missing.iter().for_each(|made| show(Outcome::Missing, made.row.name(), Some(&made.row), None));
-        extra.iter().for_each(|row| show(Outcome::Extra, row.name(), None, Some(row)));
-        unreadable.iter().for_each(|place| show(Outcome::Extra, format!("unreadable: {place}"), None, None));
+        different
+            .iter()
+            .for_each(|(wanted, found)| show(Mismatch::Different, wanted.name(), Some(wanted), Some(found)));
+        missing.iter().for_each(|wanted| show(Mismatch::Missing, wanted.row.name(), Some(&wanted.row), None));
+        extra.iter().for_each(|row| show(Mismatch::Extra, row.name(), None, Some(row)));
+        unreadable.iter().for_each(|place| show(Mismatch::Extra, format!("unreadable: {place}"), None, None));
     }
 
-    fn count(&mut self, kind: RecordKind, counts: &Counts) {
+    fn count(&mut self, kind: RecordKind, counts: &RowCounts) {
         let is_window = matches!(kind, RecordKind::Candle | RecordKind::Stats(_) | RecordKind::HourOfDay);
         let (checked, equal) = match is_window {
             true => (&mut self.windows, &mut self.equal),

@@ -1,42 +1,42 @@
-//! The rows that are compared: what MARKET and STATS hold, line by line, in a form of the audit's own.
+//! Rows compared by the audit: lines of MARKET and STATS as types of its own.
 
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkable_range::Horizon;
+use crate::checkable_range::CheckableRange;
 
-/// A row of a table, which is stored once, or anew with every revision.
+/// A row of a table. Rows are stored once, or anew with every revision.
 pub(crate) trait Row: PartialEq + Serialize {
-    /// Orders rows by what makes two of them the same row.
+    /// Orders rows by their key within the table.
     fn by_key(&self, other: &Self) -> Ordering;
 
-    /// For rows that are stored anew when they change: what rises each time. `None` for rows that are stored once.
+    /// A number that rises with each new version of the row; `None` for rows that are stored once.
     fn generation(&self) -> Option<u64> {
         None
     }
 
-    /// Whether `next`, which was stored after this row and has its key, may take its place.
+    /// Whether `next`, stored after this row with the same key, may replace it.
     fn may_become(&self, next: &Self) -> bool {
         self.generation() < next.generation()
     }
 
-    /// Whether what is left of FEED says what this row must be.
-    fn is_checkable(&self, horizon: &Horizon) -> bool;
+    /// Whether the retained part of FEED determines this row.
+    fn is_checkable(&self, range: &CheckableRange) -> bool;
 
-    /// Whether the row, when nothing left of FEED explains it, may come from what is lost. Rows that name their FEED
-    /// message or stand at a certain time may not.
-    fn may_be_of_lost(&self, _: &Horizon) -> bool {
+    /// Whether an unexpected row may result from a lost record. Rows that name their FEED message or have a determined
+    /// time cannot.
+    fn may_be_of_lost(&self, _: &CheckableRange) -> bool {
         false
     }
 
-    /// The row as a person would name it within its table and instrument.
+    /// Name of the row within its table and instrument, for the report.
     fn name(&self) -> String;
 }
 
 const MINUTE_MS: i64 = 60_000;
 
-/// Event time, the source's number, and the length of a bar.
+/// Event time, the source's id, and the length of a bar.
 pub(crate) type Identity = (i64, Option<u64>, Option<i64>);
 
 /// An accepted tick.
@@ -59,12 +59,12 @@ pub(crate) struct Price {
 }
 
 impl Price {
-    /// What makes two ticks of an instrument the same tick; open and close follow this order.
+    /// Identity of a tick within its instrument; open and close of a candle follow this order.
     pub(crate) fn identity(&self) -> Identity {
         (self.event_ms, self.id, self.grain_ms)
     }
 
-    /// Whether the window counts it: a bar of more than a minute must lie in it whole.
+    /// Whether a window that ends at `end_ms` counts the tick: a bar of more than a minute must lie in it completely.
     pub(crate) fn counts_before(&self, end_ms: i64) -> bool {
         match self.grain_ms {
             Some(grain_ms) if grain_ms > MINUTE_MS => self.event_ms + grain_ms <= end_ms,
@@ -73,7 +73,7 @@ impl Price {
     }
 }
 
-/// A tick that came too late.
+/// A tick beyond the allowed lateness.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Late {
     #[serde(flatten)]
@@ -91,7 +91,7 @@ pub(crate) struct Rejected {
     pub(crate) head: String,
 }
 
-/// A heartbeat that was passed on.
+/// A forwarded heartbeat.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Heartbeat {
     pub(crate) event_ms: i64,
@@ -101,7 +101,7 @@ pub(crate) struct Heartbeat {
     pub(crate) flush: bool,
 }
 
-/// A gap that was passed on.
+/// A forwarded gap.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Gap {
     pub(crate) from_ms: i64,
@@ -151,8 +151,8 @@ impl Row for Price {
         (self.feed_seq, self.identity()).cmp(&(other.feed_seq, other.identity()))
     }
 
-    fn is_checkable(&self, horizon: &Horizon) -> bool {
-        horizon.is_certain(self.event_ms)
+    fn is_checkable(&self, range: &CheckableRange) -> bool {
+        range.is_certain(self.event_ms)
     }
 
     fn name(&self) -> String {
@@ -165,8 +165,8 @@ impl Row for Late {
         (self.price.feed_seq, self.line).cmp(&(other.price.feed_seq, other.line))
     }
 
-    fn is_checkable(&self, horizon: &Horizon) -> bool {
-        self.price.is_checkable(horizon)
+    fn is_checkable(&self, range: &CheckableRange) -> bool {
+        self.price.is_checkable(range)
     }
 
     fn name(&self) -> String {
@@ -179,8 +179,8 @@ impl Row for Rejected {
         (self.feed_seq, self.line).cmp(&(other.feed_seq, other.line))
     }
 
-    fn is_checkable(&self, horizon: &Horizon) -> bool {
-        self.feed_seq >= horizon.first_seq
+    fn is_checkable(&self, range: &CheckableRange) -> bool {
+        self.feed_seq >= range.first_seq
     }
 
     fn name(&self) -> String {
@@ -194,13 +194,13 @@ impl Row for Heartbeat {
         key(self).cmp(&key(other))
     }
 
-    /// It is passed on whatever came before.
-    fn is_checkable(&self, _: &Horizon) -> bool {
+    /// Heartbeats are forwarded regardless of earlier records.
+    fn is_checkable(&self, _: &CheckableRange) -> bool {
         true
     }
 
-    fn may_be_of_lost(&self, horizon: &Horizon) -> bool {
-        !horizon.is_whole()
+    fn may_be_of_lost(&self, range: &CheckableRange) -> bool {
+        !range.is_complete()
     }
 
     fn name(&self) -> String {
@@ -214,13 +214,13 @@ impl Row for Gap {
         times.then_with(|| self.cause.cmp(&other.cause))
     }
 
-    /// It is passed on whatever came before.
-    fn is_checkable(&self, _: &Horizon) -> bool {
+    /// Gaps are forwarded regardless of earlier records.
+    fn is_checkable(&self, _: &CheckableRange) -> bool {
         true
     }
 
-    fn may_be_of_lost(&self, horizon: &Horizon) -> bool {
-        !horizon.is_whole()
+    fn may_be_of_lost(&self, range: &CheckableRange) -> bool {
+        !range.is_complete()
     }
 
     fn name(&self) -> String {
@@ -237,8 +237,8 @@ impl Row for Candle {
         Some(self.revision)
     }
 
-    fn is_checkable(&self, horizon: &Horizon) -> bool {
-        horizon.is_certain(self.start_ms)
+    fn is_checkable(&self, range: &CheckableRange) -> bool {
+        range.is_certain(self.start_ms)
     }
 
     fn name(&self) -> String {
@@ -251,18 +251,19 @@ impl Row for HourOfDay {
         self.hour.cmp(&other.hour)
     }
 
-    /// Every new row of an hour holds more ticks, or is the same.
+    /// Every new row of an hour holds more ticks, or is identical.
     fn generation(&self) -> Option<u64> {
         Some(self.count)
     }
 
-    /// A bar that crosses the end of its hour counts in the hour's window alone, which issues the row of the hour again.
+    /// A bar that crosses the end of its hour does not count in the profile, but its candle issues the row of the hour
+    /// again.
     fn may_become(&self, next: &Self) -> bool {
         self.count < next.count || self == next
     }
 
-    fn is_checkable(&self, horizon: &Horizon) -> bool {
-        horizon.is_whole()
+    fn is_checkable(&self, range: &CheckableRange) -> bool {
+        range.is_complete()
     }
 
     fn name(&self) -> String {

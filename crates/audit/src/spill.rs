@@ -1,8 +1,8 @@
-//! Records out of memory: written as they come, read back bucket by bucket.
+//! Temporary file of records, written in order of arrival and read back bucket by bucket.
 //!
-//! They lie in one temporary file without a name, so nothing of it outlives the process, however that ends. Each bucket
-//! gathers a block in memory; a full block is compressed and appended to the file. So memory holds one block of each bucket,
-//! and of every block in the file 16 bytes: a thousandth of what is in it.
+//! The file has no name, so it disappears with the process however that ends. Each bucket collects a block in memory; a
+//! full block is compressed and appended to the file. Memory therefore holds one block per bucket, and 16 bytes for
+//! every block of the file, about a thousandth of its contents.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -11,14 +11,14 @@ use std::os::unix::fs::FileExt;
 use service::{Code, Coded};
 use zstd::bulk::{Compressor, Decompressor};
 
-/// A block is written once it has so many bytes; a longer record makes a longer block.
+/// A block is written once it has this many bytes; a longer record makes a longer block.
 const BLOCK_BYTES: usize = 16 * 1024;
-/// The fastest level: what is written is read once.
+/// The fastest level: the data is read only once.
 const LEVEL: i32 = 1;
 
-/// Where a block lies in the file.
+/// Position of a block in the file.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct BlockPosition {
     at: u64,
     bytes: u32,
     /// Bytes before compression.
@@ -27,7 +27,7 @@ struct Place {
 
 #[derive(Debug, Clone, Default)]
 struct Bucket {
-    written: Vec<Place>,
+    written: Vec<BlockPosition>,
     /// Records that are not written yet.
     block: Vec<u8>,
 }
@@ -35,14 +35,14 @@ struct Bucket {
 /// A file of records in buckets.
 pub(crate) struct Spill {
     file: File,
-    /// Bytes of the file.
+    /// Length of the file in bytes.
     end: u64,
     buckets: Vec<Bucket>,
     compressor: Compressor<'static>,
 }
 
 impl Spill {
-    /// Creates an empty one in the folder for temporary files.
+    /// Creates an empty spill file in the folder for temporary files.
     ///
     /// # Errors
     /// The folder is missing or cannot be written.
@@ -67,13 +67,13 @@ impl Spill {
             let place = append.map_err(|error| failed("write", &error, Code::Failed))?;
             self.end += u64::from(place.bytes);
             written.push(place);
-            // A long record must not keep its room: there are a thousand blocks.
+            // Free the memory of a long record: there are up to a thousand blocks.
             *block = Vec::new();
         }
         Ok(())
     }
 
-    /// Visits the blocks of a bucket in the order in which they were filled. Each holds whole records.
+    /// Visits the blocks of a bucket in the order in which they were filled. Each block holds whole records.
     ///
     /// # Errors
     /// The file cannot be read; any error of `visit`.
@@ -84,7 +84,7 @@ impl Spill {
     ) -> anyhow::Result<()> {
         let Bucket { written, block } = &self.buckets[bucket];
         let mut decompressor = Decompressor::new()?;
-        for Place { at, bytes, raw_bytes } in written {
+        for BlockPosition { at, bytes, raw_bytes } in written {
             let mut compressed = vec![0; *bytes as usize];
             self.file.read_exact_at(&mut compressed, *at).map_err(|error| failed("read", &error, Code::Failed))?;
             visit(&decompressor.decompress(&compressed, *raw_bytes as usize)?)?;
@@ -93,9 +93,9 @@ impl Spill {
     }
 }
 
-fn append(file: &mut File, at: u64, compressed: &[u8], raw_bytes: usize) -> io::Result<Place> {
+fn append(file: &mut File, at: u64, compressed: &[u8], raw_bytes: usize) -> io::Result<BlockPosition> {
     let length = |bytes: usize| u32::try_from(bytes).map_err(io::Error::other);
-    let place = Place { at, bytes: length(compressed.len())?, raw_bytes: length(raw_bytes)? };
+    let place = BlockPosition { at, bytes: length(compressed.len())?, raw_bytes: length(raw_bytes)? };
     file.write_all(compressed)?;
     Ok(place)
 }
@@ -119,7 +119,7 @@ mod tests {
         let mut spill = Spill::new(3).unwrap();
         let record = |number: usize| vec![number as u8; 1 + number * 31 % 900];
         for number in 0..1_000 {
-            // Nothing goes into the second one; one record is longer than a block.
+            // No record goes into the second bucket; one record is longer than a block.
             let record = if number == 500 { vec![7; 3 * BLOCK_BYTES] } else { record(number) };
             let write = |block: &mut Vec<u8>| {
                 block.extend(record);

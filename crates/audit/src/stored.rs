@@ -1,4 +1,4 @@
-//! Lines of MARKET and STATS, read as rows.
+//! Parser of MARKET and STATS lines into rows.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use bus::RecordKind;
 use serde::Deserialize;
 
-use crate::Names;
 use crate::compare::{Found, Table};
-use crate::message::Message;
+use crate::message::AuditedMessage;
+use crate::names::InstrumentNames;
 use crate::rows::{Candle, Gap, Heartbeat, HourOfDay, Late, Price, Rejected};
 
 /// The tables of MARKET.
 #[derive(Debug, Default)]
-pub(crate) struct Market {
+pub(crate) struct MarketTables {
     pub(crate) prices: Table<Price>,
     pub(crate) late: Table<Late>,
     pub(crate) rejected: Table<Rejected>,
@@ -22,9 +22,9 @@ pub(crate) struct Market {
     pub(crate) candles: Table<Candle>,
 }
 
-impl Market {
+impl MarketTables {
     /// Adds the lines of a message.
-    pub(crate) fn read(&mut self, message: &Message<'_>, names: Names<'_>) {
+    pub(crate) fn read(&mut self, message: &AuditedMessage<'_>, names: InstrumentNames<'_>) {
         match message.kind {
             RecordKind::Price => self.prices.read(message, |line: PriceLine<'_>| line.row(names)),
             RecordKind::Late => self.late.read(message, |line: LateLine<'_>| line.row(names)),
@@ -38,15 +38,15 @@ impl Market {
 
 /// The tables of STATS.
 #[derive(Debug, Default)]
-pub(crate) struct Stats {
-    /// By the name of the window.
+pub(crate) struct StatsTables {
+    /// By window name.
     pub(crate) candles: BTreeMap<&'static str, Table<Candle>>,
     pub(crate) hours_of_day: Table<HourOfDay>,
 }
 
-impl Stats {
+impl StatsTables {
     /// Adds the lines of a message.
-    pub(crate) fn read(&mut self, message: &Message<'_>, names: Names<'_>) {
+    pub(crate) fn read(&mut self, message: &AuditedMessage<'_>, names: InstrumentNames<'_>) {
         match message.kind {
             RecordKind::HourOfDay => self.hours_of_day.read(message, |line: HourOfDayLine<'_>| line.row(names)),
             window => {
@@ -58,14 +58,14 @@ impl Stats {
 }
 
 impl<R> Table<R> {
-    /// Adds the rows of a message; what is none is unreadable.
-    fn read<'de, W: Deserialize<'de>>(&mut self, message: &Message<'de>, row_of: impl Fn(W) -> Option<R>) {
+    /// Adds the rows of a message; lines that are no such row are listed as unreadable.
+    fn read<'de, W: Deserialize<'de>>(&mut self, message: &AuditedMessage<'de>, row_of: impl Fn(W) -> Option<R>) {
         for (raw, number) in message.payload.split(|&byte| byte == b'\n').zip(0_u32..) {
             if raw.trim_ascii().is_empty() {
                 continue;
             }
             match serde_json::from_slice::<W>(raw).ok().and_then(&row_of) {
-                Some(row) => self.found.push(Found { row, is_whole: message.is_whole }),
+                Some(row) => self.found.push(Found { row, has_whole_commit: message.has_whole_commit }),
                 None => self.unreadable.push(format!("line {number} of message {}", message.seq)),
             }
         }
@@ -159,13 +159,13 @@ struct HourOfDayLine<'a> {
     row: HourOfDay,
 }
 
-// Each line becomes a row unless it is another instrument's. What is left out equals the close.
+// Each line becomes a row unless it belongs to another instrument. Absent prices equal the close.
 
 impl PriceLine<'_> {
-    fn row(self, names: Names<'_>) -> Option<Price> {
+    fn row(self, names: InstrumentNames<'_>) -> Option<Price> {
         let Self { event_ms, grain_ms, complete_ms, id, close, volume, feed_seq, .. } = self;
         let [open, high, low] = [self.open, self.high, self.low].map(|price| price.unwrap_or(close));
-        names.are(&self.coin, &self.quote).then_some(Price {
+        names.match_line(&self.coin, &self.quote).then_some(Price {
             feed_seq,
             event_ms,
             grain_ms,
@@ -181,29 +181,29 @@ impl PriceLine<'_> {
 }
 
 impl LateLine<'_> {
-    fn row(self, names: Names<'_>) -> Option<Late> {
+    fn row(self, names: InstrumentNames<'_>) -> Option<Late> {
         Some(Late { price: self.price.row(names)?, line: self.line, late_ms: self.late_ms })
     }
 }
 
 impl HeartbeatLine<'_> {
-    fn row(self, names: Names<'_>) -> Option<Heartbeat> {
+    fn row(self, names: InstrumentNames<'_>) -> Option<Heartbeat> {
         let Self { event_ms, complete_ms, ingest_ms, flush, .. } = self;
-        names.are(&self.coin, &self.quote).then_some(Heartbeat { event_ms, complete_ms, ingest_ms, flush })
+        names.match_line(&self.coin, &self.quote).then_some(Heartbeat { event_ms, complete_ms, ingest_ms, flush })
     }
 }
 
 impl GapLine<'_> {
-    fn row(self, names: Names<'_>) -> Option<Gap> {
-        let is_ours = names.are(&self.coin, &self.quote);
-        is_ours.then_some(Gap { from_ms: self.from_ms, to_ms: self.to_ms, cause: self.cause })
+    fn row(self, names: InstrumentNames<'_>) -> Option<Gap> {
+        let matches = names.match_line(&self.coin, &self.quote);
+        matches.then_some(Gap { from_ms: self.from_ms, to_ms: self.to_ms, cause: self.cause })
     }
 }
 
 impl CandleLine<'_> {
-    fn row(self, names: Names<'_>, window: &str) -> Option<Candle> {
-        let is_ours = names.are(&self.coin, &self.quote) && self.window == window;
-        is_ours.then_some(Candle {
+    fn row(self, names: InstrumentNames<'_>, window: &str) -> Option<Candle> {
+        let matches = names.match_line(&self.coin, &self.quote) && self.window == window;
+        matches.then_some(Candle {
             start_ms: self.start_ms,
             end_ms: self.end_ms,
             open: self.open.unwrap_or(self.close),
@@ -225,7 +225,7 @@ impl CandleLine<'_> {
 }
 
 impl HourOfDayLine<'_> {
-    fn row(self, names: Names<'_>) -> Option<HourOfDay> {
-        names.are(&self.coin, &self.quote).then_some(self.row)
+    fn row(self, names: InstrumentNames<'_>) -> Option<HourOfDay> {
+        names.match_line(&self.coin, &self.quote).then_some(self.row)
     }
 }

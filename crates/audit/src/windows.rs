@@ -1,74 +1,75 @@
-//! Every window, computed at once from all of its ticks.
+//! Windows, each computed at once from all of its ticks.
 
 use std::collections::BTreeMap;
 
-use crate::judge::{Judged, Made};
+use crate::judge::{Expected, Judged};
 use crate::rows::{Candle, HourOfDay, Price};
 use crate::sum::{mean, sum};
-use crate::union::{Part, covered_ms};
+use crate::union::{Interval, covered_ms};
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// A kind of window: its length, and how far apart two of them start.
+/// Length of a window and distance between two window starts (hop).
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shape {
+pub(crate) struct WindowShape {
     pub(crate) size_ms: i64,
     pub(crate) hop_ms: i64,
 }
 
-/// What is known of a window: its own ticks, and what is certified of it.
+/// Inputs of a window: its own ticks and the certified intervals that overlap it.
 #[derive(Debug, Default)]
-struct Members<'a> {
-    ticks: Vec<&'a Made<Price>>,
-    certified: Vec<&'a Made<Part>>,
+struct WindowInputs<'a> {
+    ticks: Vec<&'a Expected<Price>>,
+    certified: Vec<&'a Expected<Interval>>,
 }
 
-impl Members<'_> {
-    /// Everything that covers the window at line `at`, in the order in which it came. Line `close` is the last that finds the window
-    /// open: what is certified later counts only with a tick of the window's own.
-    fn parts(&self, at: usize, close: usize) -> Vec<Part> {
+impl WindowInputs<'_> {
+    /// All intervals that cover the window at line `at`, in order of arrival. Line `close` is the last that finds the
+    /// window open: an interval certified later counts only together with one of the window's own ticks.
+    fn intervals(&self, at: usize, close: usize) -> Vec<Interval> {
         let is_own = |line: usize| self.ticks.binary_search_by_key(&line, |tick| tick.at).is_ok();
-        let counts = |part: &&&Made<Part>| part.at <= at && (part.at <= close || is_own(part.at));
-        let certified = self.certified.iter().filter(counts).map(|part| **part);
+        let counts =
+            |interval: &&&Expected<Interval>| interval.at <= at && (interval.at <= close || is_own(interval.at));
+        let certified = self.certified.iter().filter(counts).map(|interval| **interval);
         let bars = self.ticks.iter().filter(|tick| tick.at <= at).filter_map(|tick| {
             let Price { event_ms, grain_ms, .. } = tick.row;
-            Some(Made { at: tick.at, row: Part { from_ms: event_ms, to_ms: event_ms + grain_ms? } })
+            Some(Expected { at: tick.at, row: Interval { from_ms: event_ms, to_ms: event_ms + grain_ms? } })
         });
-        let mut parts: Vec<Made<Part>> = certified.chain(bars).collect();
-        parts.sort_by_key(|part| part.at);
-        parts.into_iter().map(|part| part.row).collect()
+        let mut intervals: Vec<Expected<Interval>> = certified.chain(bars).collect();
+        intervals.sort_by_key(|interval| interval.at);
+        intervals.into_iter().map(|interval| interval.row).collect()
     }
 }
 
-/// What an instrument's lines come to, up to one of them.
+/// The recomputed lines of an instrument, up to one of them.
 #[derive(Debug)]
 pub(crate) struct Timeline<'a> {
-    prices: &'a [Made<Price>],
+    prices: &'a [Expected<Price>],
     watermarks: &'a [i64],
     flushes: Vec<usize>,
-    certified: Vec<Made<Part>>,
+    certified: Vec<Expected<Interval>>,
 }
 
 impl<'a> Timeline<'a> {
-    /// The lines before `until`.
+    /// Takes the lines before `until`.
     pub(crate) fn new(judged: &'a Judged, until: usize) -> Self {
         let prices = &judged.prices[..judged.prices.partition_point(|price| price.at < until)];
         let heartbeats = judged.heartbeats.iter().filter(|heartbeat| heartbeat.at < until);
         let (flushes, heartbeats): (Vec<_>, Vec<_>) = heartbeats.partition(|heartbeat| heartbeat.row.flush);
         let of_prices = prices.iter().map(|price| (price.at, price.row.event_ms, price.row.complete_ms));
         let of_heartbeats = heartbeats.iter().map(|beat| (beat.at, beat.row.event_ms, beat.row.complete_ms));
-        let part = |(at, to_ms, complete_ms): (usize, i64, Option<i64>)| {
-            Some(Made { at, row: Part { from_ms: to_ms - complete_ms?, to_ms } })
+        let interval = |(at, to_ms, complete_ms): (usize, i64, Option<i64>)| {
+            Some(Expected { at, row: Interval { from_ms: to_ms - complete_ms?, to_ms } })
         };
-        let mut certified: Vec<_> = of_prices.chain(of_heartbeats).filter_map(part).collect();
-        certified.sort_by_key(|part| part.at);
+        let mut certified: Vec<_> = of_prices.chain(of_heartbeats).filter_map(interval).collect();
+        certified.sort_by_key(|interval| interval.at);
         let flushes = flushes.into_iter().map(|flush| flush.at).collect();
         Self { prices, watermarks: &judged.watermarks[..until], flushes, certified }
     }
 
     /// The newest candle of every window that was issued.
-    pub(crate) fn candles(&self, shape: Shape) -> Vec<Made<Candle>> {
-        let mut windows: BTreeMap<i64, Members<'_>> = BTreeMap::new();
+    pub(crate) fn candles(&self, shape: WindowShape) -> Vec<Expected<Candle>> {
+        let mut windows: BTreeMap<i64, WindowInputs<'_>> = BTreeMap::new();
         for price in self.prices {
             let event_ms = price.row.event_ms;
             let mut start_ms = event_ms.div_euclid(shape.hop_ms) * shape.hop_ms;
@@ -79,32 +80,33 @@ impl<'a> Timeline<'a> {
                 start_ms -= shape.hop_ms;
             }
         }
-        for part in &self.certified {
-            let Part { from_ms, to_ms } = part.row;
-            for (_, members) in windows.range_mut(from_ms - shape.size_ms + 1..to_ms.max(from_ms - shape.size_ms + 1)) {
-                members.certified.push(part);
+        for interval in &self.certified {
+            let Interval { from_ms, to_ms } = interval.row;
+            for (_, inputs) in windows.range_mut(from_ms - shape.size_ms + 1..to_ms.max(from_ms - shape.size_ms + 1)) {
+                inputs.certified.push(interval);
             }
         }
-        windows.iter().filter_map(|(&start_ms, members)| self.newest(start_ms, shape, members)).collect()
+        windows.iter().filter_map(|(&start_ms, inputs)| self.newest(start_ms, shape, inputs)).collect()
     }
 
-    /// The newest candle of the window, unless it was never issued.
+    /// The newest candle of the window, or `None` if it was never issued.
     ///
-    /// A window is issued for its ticks by the first flush after them or by its close, whichever is first, all together;
-    /// and for each tick after its close at once. What has closed empty has had its first revision in silence.
-    fn newest(&self, start_ms: i64, shape: Shape, members: &Members<'_>) -> Option<Made<Candle>> {
+    /// The first flush after a tick, or the close of the window if that comes first, issues all ticks received so far;
+    /// each tick after the close issues the window again at once. A window that closed empty has used its first
+    /// revision without output.
+    fn newest(&self, start_ms: i64, shape: WindowShape, inputs: &WindowInputs<'_>) -> Option<Expected<Candle>> {
         let end_ms = start_ms + shape.size_ms;
         let close = self.watermarks.partition_point(|&watermark_ms| watermark_ms < end_ms);
-        // The line that closes a window still finds it open. As a tick of its own it lies behind the window.
-        let (in_time, late) = members.ticks.split_at(members.ticks.partition_point(|tick| tick.at < close));
+        // The line that closes a window still finds it open; a tick on that very line lies after the window.
+        let (in_time, late) = inputs.ticks.split_at(inputs.ticks.partition_point(|tick| tick.at < close));
         let mut issues: Vec<usize> = in_time.iter().map(|tick| self.next_flush(tick.at).min(close)).collect();
         issues.dedup();
         issues.retain(|&at| at < self.watermarks.len());
         let at = late.last().map(|tick| tick.at).or(issues.last().copied())?;
         let revision = if late.is_empty() { issues.len() } else { issues.len().max(1) + late.len() };
-        let issued: Vec<&Price> = members.ticks.iter().filter(|tick| tick.at <= at).map(|tick| &tick.row).collect();
-        let covered_ms = covered_ms(members.parts(at, close), start_ms, end_ms);
-        Some(Made { at, row: candle(&issued, start_ms, end_ms, covered_ms, revision as u64)? })
+        let issued: Vec<&Price> = inputs.ticks.iter().filter(|tick| tick.at <= at).map(|tick| &tick.row).collect();
+        let covered_ms = covered_ms(inputs.intervals(at, close), start_ms, end_ms);
+        Some(Expected { at, row: candle(&issued, start_ms, end_ms, covered_ms, revision as u64)? })
     }
 
     fn next_flush(&self, at: usize) -> usize {
@@ -112,15 +114,15 @@ impl<'a> Timeline<'a> {
         self.flushes.get(next).copied().unwrap_or(usize::MAX)
     }
 
-    /// The newest row of every hour of the day, issued with each candle of such an hour.
-    pub(crate) fn hours_of_day(&self, hourly: &[Made<Candle>]) -> Vec<Made<HourOfDay>> {
+    /// The newest row of every hour of the day; each candle of such an hour issues it.
+    pub(crate) fn hours_of_day(&self, hourly: &[Expected<Candle>]) -> Vec<Expected<HourOfDay>> {
         let mut newest: BTreeMap<u8, usize> = BTreeMap::new();
         for candle in hourly {
             let at = newest.entry(hour_of(candle.row.start_ms)).or_default();
             *at = candle.at.max(*at);
         }
         let mut closes: BTreeMap<u8, Vec<&Price>> = BTreeMap::new();
-        let is_of_one_hour = |price: &&Made<Price>| {
+        let is_of_one_hour = |price: &&Expected<Price>| {
             let Price { event_ms, grain_ms, .. } = price.row;
             grain_ms.is_none_or(|grain_ms| event_ms.rem_euclid(HOUR_MS) + grain_ms <= HOUR_MS)
         };
@@ -131,12 +133,12 @@ impl<'a> Timeline<'a> {
             }
         }
         let row =
-            |(hour, prices): (u8, Vec<&Price>)| Some(Made { at: newest[&hour], row: hour_of_day(hour, &prices)? });
+            |(hour, prices): (u8, Vec<&Price>)| Some(Expected { at: newest[&hour], row: hour_of_day(hour, &prices)? });
         closes.into_iter().filter_map(row).collect()
     }
 }
 
-/// The candle of a window's ticks; `None` without any.
+/// The candle of a window's ticks; `None` without ticks.
 fn candle(ticks: &[&Price], start_ms: i64, end_ms: i64, covered_ms: i64, revision: u64) -> Option<Candle> {
     let count = ticks.len() as u64;
     let volumes = ticks.iter().filter_map(|tick| tick.volume);
@@ -185,26 +187,27 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::feed::Message;
+    use crate::bounds::EventTimeBounds;
+    use crate::feed::FeedMessage;
     use crate::judge::judge;
-    use crate::{Bounds, Names};
+    use crate::names::InstrumentNames;
 
     /// 2020-03-01T00:00:00Z.
     const START_MS: i64 = 1_583_020_800_000;
-    const MINUTE: Shape = Shape { size_ms: 60_000, hop_ms: 60_000 };
-    const HOUR: Shape = Shape { size_ms: 3_600_000, hop_ms: 3_600_000 };
-    const HOUR_EVERY_HALF: Shape = Shape { size_ms: 3_600_000, hop_ms: 1_800_000 };
+    const MINUTE: WindowShape = WindowShape { size_ms: 60_000, hop_ms: 60_000 };
+    const HOUR: WindowShape = WindowShape { size_ms: 3_600_000, hop_ms: 3_600_000 };
+    const HOUR_EVERY_HALF: WindowShape = WindowShape { size_ms: 3_600_000, hop_ms: 1_800_000 };
 
-    /// What comes in, in seconds since [`START_MS`].
-    enum In {
+    /// Input records; times in seconds since [`START_MS`].
+    enum Input {
         Tick(i64, f64),
         Heartbeat(i64),
         Flush,
     }
-    use In::{Flush, Heartbeat, Tick};
+    use Input::{Flush, Heartbeat, Tick};
 
-    fn judged(records: &[In]) -> Judged {
-        let message = |(record, seq): (&In, u64)| {
+    fn judged(records: &[Input]) -> Judged {
+        let message = |(record, seq): (&Input, u64)| {
             let heartbeat = |second: i64, flush: bool| {
                 let ms = START_MS + second * 1_000;
                 (
@@ -222,14 +225,25 @@ mod tests {
                 Heartbeat(second) => heartbeat(second, false),
                 Flush => heartbeat(0, true),
             };
-            Message { seq, stored_ms: i64::MAX, kind, schema: None, is_decoded: true, payload: line.to_string().into() }
+            FeedMessage {
+                seq,
+                stored_ms: i64::MAX,
+                kind,
+                schema: None,
+                is_decoded: true,
+                payload: line.to_string().into(),
+            }
         };
-        let messages: Vec<Message> = records.iter().zip(1..).map(message).collect();
-        judge(&messages, Names { coin: "c", quote: "q" }, Bounds { disorder_ms: 5_000, lateness_ms: 600_000 })
+        let messages: Vec<FeedMessage> = records.iter().zip(1..).map(message).collect();
+        judge(
+            &messages,
+            InstrumentNames { coin: "c", quote: "q" },
+            EventTimeBounds { disorder_ms: 5_000, lateness_ms: 600_000 },
+        )
     }
 
-    /// (start in minutes since [`START_MS`], revision, count) of every window that was issued.
-    fn issued(judged: &Judged, shape: Shape) -> Vec<(i64, u64, u64)> {
+    /// (start in minutes since [`START_MS`], revision, count) of every issued window.
+    fn issued(judged: &Judged, shape: WindowShape) -> Vec<(i64, u64, u64)> {
         let candles = Timeline::new(judged, judged.watermarks.len()).candles(shape);
         let minute = |start_ms: i64| (start_ms - START_MS) / 60_000;
         candles.iter().map(|candle| (minute(candle.row.start_ms), candle.row.revision, candle.row.count)).collect()
@@ -245,7 +259,7 @@ mod tests {
         assert_eq!((candle.open, candle.high, candle.low, candle.close), (9.0, 9.0, 1.0, 8.0));
         assert_eq!((candle.average, candle.volume, candle.coverage), (5.0, Some(0.4), 46.0 / 60.0));
         assert_eq!((candle.first_seq, candle.last_seq, candle.grain_ms), (1, 6, Some(30_000)));
-        // At the line before, the last tick had not come.
+        // Before the last line, the last tick had not arrived.
         let before = Timeline::new(&judged, 5).candles(MINUTE).remove(0).row;
         assert_eq!((before.revision, before.count), (2, 3));
     }
@@ -258,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_issues_what_is_open_and_more_data_opens_it_again() {
+    fn a_flush_issues_open_windows_and_later_ticks_reopen_them() {
         let flushed = [Tick(10, 1.0), Flush, Flush, Heartbeat(30)];
         assert_eq!(issued(&judged(&flushed), MINUTE), [(0, 1, 1)]);
         let more = [Tick(10, 1.0), Flush, Tick(20, 1.0), Tick(21, 1.0)];
@@ -274,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_of_the_day_holds_what_had_come_when_its_row_was_issued() {
+    fn an_hour_of_day_row_holds_the_ticks_before_its_issue() {
         const DAY: i64 = 86_400;
         let records =
             [Tick(10, 1.0), Tick(3_700, 5.0), Tick(DAY + 10, 3.0), Tick(DAY + 3_700, 5.0), Tick(2 * DAY, 9.0)];
@@ -286,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn late_is_what_comes_after_the_allowed_lateness_of_its_minute() {
+    fn ticks_beyond_the_allowed_lateness_of_their_minute_are_late() {
         let judged = judged(&[Tick(664, 1.0), Tick(59, 1.0), Heartbeat(665), Tick(58, 1.0), Tick(60, 1.0)]);
         let late: Vec<_> = judged.late.iter().map(|late| (late.row.price.feed_seq, late.row.late_ms)).collect();
         assert_eq!((judged.prices.len(), late), (3, vec![(4, 602_000)]));

@@ -17,7 +17,7 @@ mod tombstone;
 use std::time::Duration;
 
 use rand::Rng;
-use service::{Data, Health, Shutdown};
+use service::{Freshness, Health, Shutdown};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -148,7 +148,7 @@ impl LeaderLease {
                 Change::Taken(lease) => return Ok(Some(Self { leases, lease })),
                 Change::Settled => {
                     tracing::info!(group, "another instance is active, standing by");
-                    health.data(Data::NoneHere);
+                    health.data(Freshness::NoneHere);
                     health.ready();
                 }
                 Change::Wanted(_) | Change::Lost(_) => {}

@@ -22,7 +22,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use bus::NatsArgs;
 use plot_file::PlotFile;
-use service::{Bounds, Code, HealthArgs, Shutdown, WithCode};
+use service::{Code, ConnectionLimits, HealthArgs, Shutdown, WithCode};
 use shared::PageState;
 use snapshot::{Choice, LiveSnapshot, TablesSnapshot};
 use store::paths;
@@ -48,8 +48,8 @@ pub struct Args {
 
 /// Windows of a kind that are kept per instrument: 50 hours for the chart, which is more than a table shows.
 const WINDOWS_MAX: usize = 50;
-/// Connections, at most; a browser opens up to six.
-const BOUNDS: Bounds = Bounds::of_connections(512);
+/// A browser opens up to six connections.
+const BOUNDS: ConnectionLimits = ConnectionLimits::of_connections(512);
 
 /// Content security policy: only resources of this server, no inline code, no frames.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \

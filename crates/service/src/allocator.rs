@@ -1,9 +1,9 @@
-//! Who hands out memory.
+//! Global allocator: jemalloc, tuned to return freed pages quickly.
 //!
-//! A replay takes memory in bursts, a training more of it at once, and most of a service's life needs little. glibc keeps
-//! what is freed for the next burst; jemalloc gives it back to the system a second later, by a thread of its own. Its
-//! settings are part of the build: `JEMALLOC_SYS_WITH_MALLOC_CONF` in `.cargo/config.toml`. It also serves what is linked
-//! from C, as libxgboost is.
+//! A replay allocates in bursts and a training allocates more at once, but most of a service's life needs little memory.
+//! glibc keeps freed memory for the next burst; jemalloc returns it to the system a second later, from a background
+//! thread. The tuning is part of the build: `JEMALLOC_SYS_WITH_MALLOC_CONF` in `.cargo/config.toml`. Linked C code such
+//! as libxgboost uses the same allocator.
 
 use tikv_jemallocator::Jemalloc;
 

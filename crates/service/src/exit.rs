@@ -1,24 +1,24 @@
-//! Exit codes: what a supervisor or a script may rely on.
+//! Exit codes, which supervisors and scripts may rely on.
 
 use std::fmt;
 
-/// How a process ended. `Ok` is 0.
+/// Exit code of a failed process; success is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
     /// A check found a difference, or the command failed after starting.
     Failed = 1,
-    /// Bad configuration, unusable input, port taken, path not writable: starting again will not help.
+    /// Bad configuration, unusable input, port taken, path not writable: a restart will not help.
     BadConfig = 2,
-    /// Server too old, other topology, wrong log, authentication or permission: somebody must mend the server's side.
+    /// Server too old, other topology, wrong log, authentication or permission: the server's side must be corrected.
     Server = 3,
     /// Not enough data.
     NotEnoughData = 4,
-    /// The result stands, but an upload failed.
+    /// The result is complete, but an upload failed.
     UploadFailed = 5,
 }
 
-/// An error that decides the exit code of the process that it ends.
+/// An error with the exit code of the process that it ends.
 #[derive(Debug)]
 pub struct Coded {
     code: Code,
@@ -26,7 +26,7 @@ pub struct Coded {
 }
 
 impl Coded {
-    /// Gives an error its exit code.
+    /// Attaches an exit code to an error.
     pub fn new(code: Code, error: impl Into<anyhow::Error>) -> Self {
         Self { code, error: error.into() }
     }
@@ -49,7 +49,7 @@ impl std::error::Error for Coded {
     }
 }
 
-/// Gives the error of a result its exit code.
+/// Attaches an exit code to the error of a result.
 pub trait WithCode<T> {
     /// Ends the process with `code` when this error reaches [`main`](crate::main).
     ///
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_survives_further_context_and_is_printed_once() {
+    fn an_exit_code_survives_further_context() {
         let result: anyhow::Result<()> = Err(anyhow::anyhow!("line 7").context("cannot read ticks.csv"));
         let error = result.exit_code(Code::BadConfig).context("recording").unwrap_err();
         assert_eq!(error.downcast_ref::<Coded>().map(Coded::code), Some(Code::BadConfig));

@@ -1,79 +1,52 @@
-//! What a service says of itself: whether it lives, is useful, has fresh data, and what it counts.
+//! Health of a service: whether it is alive, ready, has fresh data, and its metrics.
 //!
-//! One [`Health`] goes through a service, and whoever knows something says it there. `http` answers people and probes with
-//! it, `systemd` tells systemd.
+//! All tasks of a service share one [`Health`] and report their own part to it. `http` serves it to people and probes,
+//! `systemd` reports it to systemd.
 
 mod ask;
 mod data;
 mod http;
 mod pulse;
+pub(crate) mod serve;
 mod systemd;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::exit::{Code, WithCode};
-use crate::http::{Bounds, Hosts, serve};
 use crate::metrics::Metrics;
-use crate::shutdown::Shutdown;
 
 pub use ask::AskArgs;
-pub use data::Data;
+pub use data::Freshness;
 use pulse::Pulses;
 pub use pulse::{BEAT, Pulse};
 
-/// Flags of every service that say where its health can be asked.
-#[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Health")]
-pub struct HealthArgs {
-    /// Serve /healthz, /readyz, /fresh and /metrics here, such as 127.0.0.1:9101; port 0 takes a free one and logs it
-    #[arg(long, env = "CANDLEWIRE_HTTP", value_name = "ADDR")]
-    pub http: Option<SocketAddr>,
-
-    /// /fresh says no when the newest data is older than this, by its own time
-    #[arg(long, env = "CANDLEWIRE_FRESH_WITHIN", default_value = "10m", value_name = "SPAN",
-        value_parser = humantime::parse_duration)]
-    pub fresh_within: Duration,
-
-    /// Names, with commas between, under which health and page also answer; addresses, localhost and names without a dot
-    /// need none
-    #[arg(long, env = "CANDLEWIRE_ALLOWED_HOSTS", value_name = "NAMES", default_value_t, hide_default_value = true)]
-    pub allowed_hosts: Hosts,
-}
-
-/// Supervisors and collectors come one by one, and a step needs its files for its work.
-const BOUNDS: Bounds = Bounds::of_connections(64);
-
-/// What a service says of itself, or one of its parts. Clones share it.
+/// Health of a service, or of one of its parts. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Health {
     shared: Arc<Shared>,
-    /// Which part speaks; nameless for the service itself.
+    /// The part that reports; empty for the service itself.
     part: &'static str,
 }
 
 #[derive(Debug)]
 struct Shared {
     parts: Mutex<BTreeMap<&'static str, Part>>,
-    /// Told about every change of a part.
+    /// Notified of every change of a part.
     changes: watch::Sender<()>,
     pulses: Pulses,
     metrics: Metrics,
 }
 
-/// What a part said last.
+/// Latest report of a part.
 #[derive(Debug, Default)]
 struct Part {
-    /// Why it is not useful, if it is not.
+    /// The reason for not being ready; `None` when ready.
     obstacle: Option<String>,
-    /// How new its data is, if it has any to speak of.
-    data: Option<Data>,
+    /// Freshness of its data; `None` when the part has no data of its own.
+    data: Option<Freshness>,
 }
 
 impl Default for Health {
@@ -89,54 +62,54 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Not ready yet, for the reason "starting".
+    /// Creates the health of a service that is not ready, for the reason "starting".
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A part of the service, not ready yet. The service is ready when all its parts are.
+    /// Adds a part of the service, not ready yet. The service is ready when all its parts are.
     pub fn part(&self, part: &'static str) -> Self {
         Self { shared: Arc::clone(&self.shared), part }.because("starting")
     }
 
-    /// Says that it is useful from now on.
+    /// Reports this part as ready.
     pub fn ready(&self) {
-        self.say(None);
+        self.report(None);
     }
 
-    /// Says why it is not useful at the moment.
+    /// Reports this part as not ready, with the reason.
     pub fn not_ready(&self, reason: impl Into<String>) {
-        self.say(Some(reason.into()));
+        self.report(Some(reason.into()));
     }
 
-    /// Says how new its data is.
-    pub fn data(&self, data: Data) {
+    /// Reports the freshness of this part's data.
+    pub fn data(&self, data: Freshness) {
         self.parts().entry(self.part).or_default().data = Some(data);
     }
 
-    /// Takes a part back: what it said no longer counts.
+    /// Removes this part; its reports no longer count.
     pub fn retire(&self) {
         self.parts().remove(self.part);
         self.shared.changes.send_replace(());
     }
 
-    /// A loop that must keep moving, from now until the pulse is dropped.
+    /// Starts watching a loop that must keep moving until the pulse is dropped.
     pub fn pulse(&self, of: impl Into<String>) -> Pulse {
         self.shared.pulses.start(of.into())
     }
 
-    /// What the service counts and measures.
+    /// The metrics of the service.
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
     }
 
-    /// Ready with all parts, or the reason why not.
+    /// Checks that all parts are ready.
     ///
     /// # Errors
-    /// The reason, with the part that gives it.
+    /// The reason of a part that is not ready, with its name.
     pub fn check(&self) -> Result<(), String> {
         let parts = self.parts();
-        let reason = parts.iter().find_map(|(part, said)| said.obstacle.as_ref().map(|reason| (part, reason)));
+        let reason = parts.iter().find_map(|(part, report)| report.obstacle.as_ref().map(|reason| (part, reason)));
         match reason {
             None => Ok(()),
             Some((&"", reason)) => Err(reason.clone()),
@@ -144,32 +117,32 @@ impl Health {
         }
     }
 
-    /// Alive: every loop has moved lately.
+    /// Checks that every watched loop has moved lately.
     ///
     /// # Errors
-    /// The loop that stands still, and for how long.
+    /// The stuck loop, and for how long it has not moved.
     pub fn check_alive(&self) -> Result<(), String> {
         self.shared.pulses.check()
     }
 
-    /// Whether the newest data of every part is at most `within` old at `now`; in words, either way.
+    /// Checks that the newest data of every part is at most `within` old at `now`, and describes its age.
     ///
     /// # Errors
-    /// The part whose data is older, or that there is none.
+    /// The part with older data, or with none.
     pub fn check_fresh(&self, now: SystemTime, within: Duration) -> Result<String, String> {
         let parts = self.parts();
-        data::check(parts.iter().filter_map(|(part, said)| Some((*part, said.data?))), now, within)
+        data::check(parts.iter().filter_map(|(part, report)| Some((*part, report.data?))), now, within)
     }
 
     fn parts(&self) -> MutexGuard<'_, BTreeMap<&'static str, Part>> {
         self.shared.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn say(&self, obstacle: Option<String>) {
+    fn report(&self, obstacle: Option<String>) {
         let mut parts = self.parts();
-        let said = &mut parts.entry(self.part).or_default().obstacle;
-        if *said != obstacle {
-            *said = obstacle;
+        let reported = &mut parts.entry(self.part).or_default().obstacle;
+        if *reported != obstacle {
+            *reported = obstacle;
             self.shared.changes.send_replace(());
         }
     }
@@ -177,26 +150,6 @@ impl Health {
     fn because(self, reason: &str) -> Self {
         self.not_ready(reason);
         self
-    }
-
-    /// Answers at the address given, if any, until shutdown, and tells systemd, if it started us. Returns once the port
-    /// is held.
-    ///
-    /// # Errors
-    /// When the address cannot be bound; the exit code is that of a bad configuration.
-    pub async fn serve(&self, args: &HealthArgs, shutdown: Shutdown) -> anyhow::Result<()> {
-        if systemd::has_started_us() {
-            tokio::spawn(systemd::report(self.clone(), shutdown.clone()));
-        }
-        let Some(addr) = args.http else { return Ok(()) };
-        let listener = TcpListener::bind(addr)
-            .await
-            .with_context(|| format!("cannot listen on {addr} for health; choose another address with --http"))
-            .exit_code(Code::BadConfig)?;
-        tracing::info!(addr = %listener.local_addr()?, "health is served");
-        let routes = http::routes(self.clone(), args.fresh_within);
-        tokio::spawn(serve(listener, routes, args.allowed_hosts.clone(), BOUNDS, shutdown));
-        Ok(())
     }
 }
 
@@ -221,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_listens_hears_of_changes_and_of_nothing_else() {
+    fn subscribers_are_notified_of_changes_only() {
         let health = Health::new();
         let mut changes = health.shared.changes.subscribe();
         health.not_ready("starting");

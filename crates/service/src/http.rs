@@ -1,8 +1,8 @@
-//! The HTTP server of health and page. Clients can be strangers: it holds few connections, none for long, reads little of
-//! each, and answers only under names that are its own.
+//! HTTP server of health and page. Clients are untrusted: it limits the number, the duration and the input of
+//! connections, and answers only under its own host names.
 //!
-//! A client that connects when all places are taken gets the place of the connection that has been open longest. A request
-//! takes milliseconds, so the check of a supervisor is answered also while others hold as many connections as they can.
+//! When all connections are in use, a new client replaces the oldest connection. A request takes milliseconds, so probes
+//! of a supervisor are answered even while other clients hold as many connections as they can.
 
 mod hosts;
 
@@ -21,49 +21,51 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::shutdown::Shutdown;
 pub use hosts::Hosts;
 
-/// A longer head is answered with 431. Browsers send the cookies of every port of a host.
+/// Longest request head; longer ones get 431. Browsers send the cookies of every port of a host.
 const HEAD_BYTES_MAX: usize = 16 << 10;
-/// How long open answers may take after shutdown.
+/// Time for open responses to finish after shutdown.
 const DRAIN: Duration = Duration::from_secs(2);
-/// Before the next try when the system gives no connection and none can be closed for it.
+/// Pause before the next `accept` when it failed and no connection can be closed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// A lasting flood is worth one line in this time.
+/// At most one warning in this time during a lasting flood.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
-/// What clients may take of a server.
+/// Limits on the connections of a server.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    /// Connections at a time.
+pub struct ConnectionLimits {
+    /// Concurrent connections.
     connections: usize,
-    /// How long the head of a request may take, counted from the answer before: also the longest idle time.
+    /// Time for the head of a request, counted from the previous response; also the longest idle time.
     head: Duration,
-    /// How long a connection may be used. Clients that read their answers slowly, or never, end here.
+    /// Longest use of a connection; this ends clients that read slowly or not at all.
     usage: Duration,
-    /// How long the last answer of a connection may take after that.
+    /// Time for the last response after that.
     last_answer: Duration,
 }
 
-impl Bounds {
-    /// The usual times, with so many connections at a time.
+impl ConnectionLimits {
+    /// The default times, with this many concurrent connections.
     pub const fn of_connections(connections: usize) -> Self {
         let seconds = Duration::from_secs;
         Self { connections, head: seconds(5), usage: seconds(60), last_answer: seconds(10) }
     }
 }
 
-/// Serves `routes` under names in `hosts` until shutdown.
-pub async fn serve(listener: TcpListener, routes: Router, hosts: Hosts, bounds: Bounds, shutdown: Shutdown) {
+/// Serves `routes` under the names in `hosts` until shutdown.
+pub async fn serve(listener: TcpListener, routes: Router, hosts: Hosts, limits: ConnectionLimits, shutdown: Shutdown) {
     let routes = hosts.guard(routes);
-    let mut connections = Connections::new(bounds.connections);
+    let mut connections = Connections::new(limits.connections);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shutdown.requested() => break,
         };
         match accepted {
-            Ok((stream, _)) => connections.admit(talk(stream, routes.clone(), bounds, shutdown.clone())).await,
-            Err(error) if has_left(&error) => {}
-            // No more files or memory: the system needs some back before it gives any.
+            Ok((stream, _)) => {
+                connections.admit(serve_connection(stream, routes.clone(), limits, shutdown.clone())).await
+            }
+            Err(error) if is_gone(&error) => {}
+            // Out of file descriptors or memory: free some before the next try.
             Err(error) => connections.make_room(&error).await,
         }
     }
@@ -71,29 +73,29 @@ pub async fn serve(listener: TcpListener, routes: Router, hosts: Hosts, bounds: 
     connections.drain().await;
 }
 
-/// Answers one client, until either side ends the connection.
-async fn talk(stream: TcpStream, routes: Router, bounds: Bounds, shutdown: Shutdown) {
+/// Serves one client until either side ends the connection.
+async fn serve_connection(stream: TcpStream, routes: Router, limits: ConnectionLimits, shutdown: Shutdown) {
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(bounds.head).max_buf_size(HEAD_BYTES_MAX);
+    server.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(HEAD_BYTES_MAX);
     let mut connection =
         std::pin::pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes)));
-    // Errors here come from the client, and a stranger must not fill the log.
+    // Errors here are caused by the client, and clients must not fill the log.
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = sleep(bounds.usage) => {}
+        () = sleep(limits.usage) => {}
         () = shutdown.requested() => {}
     }
     connection.as_mut().graceful_shutdown();
-    drop(timeout(bounds.last_answer, connection).await);
+    drop(timeout(limits.last_answer, connection).await);
 }
 
-/// The client ended its connection before it was accepted.
-fn has_left(error: &io::Error) -> bool {
+/// Whether the client closed the connection before it was accepted.
+fn is_gone(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// The connections that are open.
+/// The open connections.
 #[derive(Debug)]
 struct Connections {
     tasks: JoinSet<()>,
@@ -108,7 +110,7 @@ impl Connections {
         Self { tasks: JoinSet::new(), by_age: VecDeque::new(), max, warned: None }
     }
 
-    /// Takes a new connection in, in place of the oldest one when all places are taken.
+    /// Adds a connection, replacing the oldest one when the limit is reached.
     async fn admit(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
         while self.tasks.try_join_next().is_some() {}
         if self.tasks.len() >= self.max {
@@ -120,7 +122,7 @@ impl Connections {
         self.by_age.push_back(self.tasks.spawn(connection));
     }
 
-    /// Gives back what the oldest connection takes of the system, or waits for others to do so.
+    /// Closes the oldest connection to free its resources, or waits when there is none.
     async fn make_room(&mut self, error: &io::Error) {
         self.warn(format_args!("cannot accept an HTTP connection: {error}"));
         if !self.close_oldest().await {
@@ -128,7 +130,7 @@ impl Connections {
         }
     }
 
-    /// Ends the connection that has been open longest. Returns, once one is closed, whether there was any.
+    /// Closes the oldest connection. Returns whether there was one, once it is closed.
     async fn close_oldest(&mut self) -> bool {
         self.by_age.retain(|open| !open.is_finished());
         if let Some(oldest) = self.by_age.pop_front() {
@@ -137,15 +139,15 @@ impl Connections {
         self.tasks.join_next().await.is_some()
     }
 
-    /// Lets open answers come to their end.
+    /// Waits for open responses to finish.
     async fn drain(mut self) {
         drop(timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} }).await);
     }
 
-    fn warn(&mut self, words: std::fmt::Arguments<'_>) {
+    fn warn(&mut self, message: std::fmt::Arguments<'_>) {
         if self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
             self.warned = Some(Instant::now());
-            tracing::warn!("{words}");
+            tracing::warn!("{message}");
         }
     }
 }
@@ -161,14 +163,14 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(50);
     const HALF: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nX-More: ";
     const WHOLE: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    /// More than what the system buffers for a client that reads nothing.
+    /// More than the system buffers for a client that reads nothing.
     const LARGE: usize = 64 << 20;
 
-    async fn start(bounds: Bounds, shutdown: &Shutdown) -> std::net::SocketAddr {
+    async fn start(limits: ConnectionLimits, shutdown: &Shutdown) -> std::net::SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let routes = Router::new().route("/", get(async || "here\n")).route("/large", get(async || vec![0; LARGE]));
-        tokio::spawn(serve(listener, routes, Hosts::default(), bounds, shutdown.clone()));
+        tokio::spawn(serve(listener, routes, Hosts::default(), limits, shutdown.clone()));
         addr
     }
 
@@ -178,16 +180,16 @@ mod tests {
         client
     }
 
-    /// Everything until the server ends the connection, which it must do.
+    /// Reads until the server ends the connection, which it must do.
     async fn rest(mut client: TcpStream) -> String {
         let mut answer = Vec::new();
         let end = timeout(Duration::from_secs(60), client.read_to_end(&mut answer)).await;
-        // A connection that is reset has ended as well.
+        // A reset counts as an end too.
         drop(end.expect("the server ends the connection"));
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// The answer to the one request of a client that keeps its connection.
+    /// Reads the response to one request on a kept connection.
     async fn answer(client: &mut TcpStream) -> String {
         let mut answer = String::new();
         while !answer.ends_with("here\n") {
@@ -201,8 +203,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_waits_too_long_is_closed() {
-        let bounds = Bounds { head: SHORT, usage: LONG, ..Bounds::of_connections(9) };
-        let addr = start(bounds, &Shutdown::new()).await;
+        let limits = ConnectionLimits { head: SHORT, usage: LONG, ..ConnectionLimits::of_connections(9) };
+        let addr = start(limits, &Shutdown::new()).await;
         assert_eq!(rest(open(addr, "").await).await, "");
         assert!(!rest(open(addr, HALF).await).await.contains("here"));
         let mut idle = open(addr, WHOLE).await;
@@ -219,8 +221,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_reads_nothing_is_closed() {
-        let bounds = Bounds { usage: SHORT, last_answer: SHORT, ..Bounds::of_connections(9) };
-        let addr = start(bounds, &Shutdown::new()).await;
+        let limits = ConnectionLimits { usage: SHORT, last_answer: SHORT, ..ConnectionLimits::of_connections(9) };
+        let addr = start(limits, &Shutdown::new()).await;
         let mut client = open(addr, &WHOLE.replace("GET /", "GET /large")).await;
         let closed = async { while client.write_all(WHOLE.as_bytes()).await.is_ok() {} };
         timeout(Duration::from_secs(60), closed).await.expect("the server ends the connection");
@@ -228,8 +230,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_new_client_gets_the_place_of_the_oldest() {
-        let addr = start(Bounds { head: LONG, usage: LONG, ..Bounds::of_connections(3) }, &Shutdown::new()).await;
+    async fn a_new_client_replaces_the_oldest_connection() {
+        let addr = start(
+            ConnectionLimits { head: LONG, usage: LONG, ..ConnectionLimits::of_connections(3) },
+            &Shutdown::new(),
+        )
+        .await;
         let mut holders = Vec::new();
         for _ in 0..3 {
             holders.push(open(addr, HALF).await);
@@ -245,8 +251,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_long_head_and_a_foreign_name_are_refused() {
-        let addr = start(Bounds { head: LONG, usage: LONG, ..Bounds::of_connections(3) }, &Shutdown::new()).await;
+    async fn a_long_head_and_a_foreign_host_are_refused() {
+        let addr = start(
+            ConnectionLimits { head: LONG, usage: LONG, ..ConnectionLimits::of_connections(3) },
+            &Shutdown::new(),
+        )
+        .await;
         let long = format!("{HALF}{}", "x".repeat(HEAD_BYTES_MAX));
         assert!(rest(open(addr, &long).await).await.starts_with("HTTP/1.1 431 "));
         let once = |host: &str| format!("GET /none HTTP/1.1\r\n{host}Connection: close\r\n\r\n");
@@ -259,7 +269,8 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_stops_ends_every_connection() {
         let shutdown = Shutdown::new();
-        let addr = start(Bounds { head: LONG, usage: LONG, ..Bounds::of_connections(3) }, &shutdown).await;
+        let addr =
+            start(ConnectionLimits { head: LONG, usage: LONG, ..ConnectionLimits::of_connections(3) }, &shutdown).await;
         let mut idle = open(addr, WHOLE).await;
         answer(&mut idle).await;
         let half = open(addr, HALF).await;

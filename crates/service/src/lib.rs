@@ -1,6 +1,8 @@
-//! How a process of ours lives: `.env` and flags, logs, health, metrics, systemd, signals, the drain, the exit code.
+//! Process life cycle of every binary: settings, logs, health, metrics, systemd, signals, draining and exit codes.
 //!
-//! This crate knows nothing of NATS, prices or models. Start reading at [`main`].
+//! This crate knows nothing of NATS, prices or models, and names no setting of another crate: [`main`] is given the list.
+//! `settings` reads `.env`, the environment and flags; `health` and `http` answer probes; `process` handles signals and
+//! chooses the exit code. Start reading at [`main`].
 
 #![warn(missing_docs)]
 
@@ -16,8 +18,9 @@ mod shutdown;
 mod telemetry;
 
 pub use exit::{Code, Coded, WithCode};
-pub use health::{AskArgs, BEAT, Data, Health, HealthArgs, Pulse};
-pub use http::{Bounds, Hosts, serve};
+pub use health::serve::HealthArgs;
+pub use health::{AskArgs, BEAT, Freshness, Health, Pulse};
+pub use http::{ConnectionLimits, Hosts, serve};
 pub use metrics::Metrics;
 pub use process::{Program, main};
 pub use settings::Settings;

@@ -1,4 +1,4 @@
-//! What a service counts and measures, as Prometheus reads it.
+//! Metrics of a process in Prometheus' format.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -9,9 +9,9 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
-/// What an answer of `/metrics` is.
+/// Content type of `/metrics`.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// How every name begins.
+/// Prefix of every metric name.
 const PREFIX: &str = "candlewire";
 
 /// The metrics of a process. Clones share them.
@@ -20,7 +20,7 @@ pub struct Metrics(Arc<Mutex<Inner>>);
 
 struct Inner {
     registry: Registry,
-    /// What is registered, by name: whoever registers it again gets the same.
+    /// Registered metrics by name; registering a name again returns the same metric.
     known: BTreeMap<&'static str, Box<dyn Any + Send>>,
 }
 
@@ -40,19 +40,19 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// A metric by its name (without prefix, and without the `_total` of a counter) and its meaning in one sentence. A name
-    /// that is known already gives the metric that bears it.
+    /// Registers a metric by its name (without the prefix, and without the `_total` of a counter) and its meaning in one
+    /// sentence. Returns the existing metric when the name is registered already.
     ///
     /// # Panics
-    /// When a known name is asked for as another kind of metric.
+    /// The name is registered as another type of metric.
     pub fn register<M: Metric + Clone + Default>(&self, name: &'static str, help: &str) -> M {
         self.register_with(name, help, M::default)
     }
 
-    /// As [`Metrics::register`], for metrics that need more than their kind, such as the buckets of a histogram.
+    /// As [`Metrics::register`], for metrics with constructor arguments, such as the buckets of a histogram.
     ///
     /// # Panics
-    /// When a known name is asked for as another kind of metric.
+    /// The name is registered as another type of metric.
     pub fn register_with<M: Metric + Clone>(&self, name: &'static str, help: &str, make: impl FnOnce() -> M) -> M {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Inner { registry, known } = &mut *inner;
@@ -61,10 +61,10 @@ impl Metrics {
             registry.register(name, help, metric.clone());
             Box::new(metric)
         });
-        metric.downcast_ref::<M>().expect("a name is one kind of metric").clone()
+        metric.downcast_ref::<M>().expect("a name has one type of metric").clone()
     }
 
-    /// All of them, in the OpenMetrics text format.
+    /// Returns all metrics in the OpenMetrics text format.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         encode(&mut text, &self.0.lock().unwrap_or_else(PoisonError::into_inner).registry)
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_one_metric_however_often_it_is_registered() {
+    fn registering_a_name_twice_gives_one_metric() {
         let metrics = Metrics::default();
         for _ in 0..2 {
             metrics.register::<Counter>("commits", "Stored").inc();

@@ -1,10 +1,10 @@
-//! Standard output: tables, and text that a closed pipe may cut short.
+//! Standard output: tables, and text whose reader may close the pipe early.
 
 use std::io::{self, BufWriter, ErrorKind, Write, stdout};
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
-/// A table as text. The first `texts` columns are aligned left, the others right, since they hold numbers.
+/// Formats a table. The first `texts` columns are aligned left; the others hold numbers and are aligned right.
 pub fn table(columns: &[&str], texts: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(columns);
@@ -17,7 +17,7 @@ pub fn table(columns: &[&str], texts: usize, rows: impl IntoIterator<Item = Vec<
     table.to_string()
 }
 
-/// Writes to standard output, buffered. A reader that has closed the pipe (`| head`) is no error.
+/// Writes to standard output, buffered. A pipe closed by its reader (`| head`) is no error.
 ///
 /// # Errors
 /// The error of `write` or of standard output.
@@ -29,7 +29,7 @@ pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result
     }
 }
 
-/// Prints a text and a line end.
+/// Prints a text and a newline.
 ///
 /// # Errors
 /// As [`print()`].

@@ -1,4 +1,4 @@
-//! The life of a process, in one order for all of them.
+//! Entry point of every binary: settings, logging, runtime, signals, drain and exit code.
 
 use std::future::Future;
 use std::path::Path;
@@ -12,24 +12,26 @@ use crate::settings::{self, EnvFile, Settings};
 use crate::shutdown::Shutdown;
 use crate::telemetry::ProcessArgs;
 
-/// How long a process may drain after the first signal. With what blocks it ends within 5 seconds.
+/// How long a process may drain after the first signal. Blocking work included, it ends within 5 seconds.
 const DRAIN: Duration = Duration::from_secs(4);
-/// How long blocking work may take to end after that: a fit ends with its round.
+/// How long blocking work may take to end after the drain: a fit ends with its current round.
 const BLOCKING_MAX: Duration = Duration::from_secs(1);
 
 /// The command line of a binary.
 pub trait Program: clap::Parser {
-    /// The flags that every binary has.
+    /// Returns the flags that every binary has.
     fn process(&self) -> &ProcessArgs;
 
-    /// Whether it was told to run until stopped. Services log the events of their life; commands only warn.
+    /// Whether the command runs until stopped. Services log life events; one-shot commands only warn.
     fn is_service(&self) -> bool;
 }
 
-/// Runs a binary: reads `.env` and the command line, refuses settings that it does not know, starts logging and the runtime, runs until done or told to stop by
-/// SIGTERM or SIGINT, drains within 5 seconds, prints an error as one line and chooses the exit code. A second signal
-/// ends at once. `code_of` knows the codes of errors that other crates return; `settings` is the list of names that the
-/// environment may hold, in the form of [`Settings::parse`].
+/// Runs a binary and returns its exit code.
+///
+/// Reads `.env` and the command line, refuses unknown settings, starts logging and the runtime, and runs until done or
+/// stopped by SIGTERM or SIGINT. A stop drains within 5 seconds; a second signal ends at once. An error is printed as
+/// one line. `code_of` maps errors of other crates to exit codes; `settings` lists the names that the environment may
+/// set, in the form of [`Settings::parse`].
 pub fn main<P: Program, R: Future<Output = anyhow::Result<()>>>(
     run: impl FnOnce(P, Shutdown) -> R,
     code_of: fn(&anyhow::Error) -> Option<Code>,
@@ -62,40 +64,40 @@ fn start<P: Program, R: Future<Output = anyhow::Result<()>>>(
     program.process().start(program.is_service()).exit_code(Code::BadConfig)?;
     tracing::debug!(version = env!("CARGO_PKG_VERSION"), "starting");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(until_told(|shutdown| run(program, shutdown)));
-    // Blocking work that is still under way (a fit, a file) must not hold the process for long beyond the drain.
+    let result = runtime.block_on(until_stopped(|shutdown| run(program, shutdown)));
+    // Running blocking work (a fit, a file) must not hold up the process for long after the drain.
     runtime.shutdown_timeout(BLOCKING_MAX);
     result
 }
 
-async fn until_told<R: Future<Output = anyhow::Result<()>>>(run: impl FnOnce(Shutdown) -> R) -> anyhow::Result<()> {
+async fn until_stopped<R: Future<Output = anyhow::Result<()>>>(run: impl FnOnce(Shutdown) -> R) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let shutdown = Shutdown::new();
     let mut work = std::pin::pin!(run(shutdown.clone()));
     tokio::select! {
         done = &mut work => return done,
-        () = told(&mut terminate, &mut interrupt) => {}
+        () = signaled(&mut terminate, &mut interrupt) => {}
     }
     tracing::info!("stopping");
     shutdown.request();
     tokio::select! {
         done = &mut work => done,
         () = tokio::time::sleep(DRAIN) => {
-            anyhow::bail!("did not stop within {} s; what was not committed is done again at the next start", DRAIN.as_secs())
+            anyhow::bail!("did not stop within {} s; uncommitted work is repeated at the next start", DRAIN.as_secs())
         }
-        () = told(&mut terminate, &mut interrupt) => anyhow::bail!("stopped at once by a second signal"),
+        () = signaled(&mut terminate, &mut interrupt) => anyhow::bail!("stopped at once by a second signal"),
     }
 }
 
-async fn told(terminate: &mut Signal, interrupt: &mut Signal) {
+async fn signaled(terminate: &mut Signal, interrupt: &mut Signal) {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
 }
 
-/// The one place of a binary that writes an error for people: one line, the whole chain.
+/// Writes an error for people: one line with the whole chain. No other place of a binary does.
 #[allow(clippy::print_stderr)]
 fn print_error(error: &anyhow::Error) {
     eprintln!("error: {}", format!("{error:#}").replace('\n', " "));

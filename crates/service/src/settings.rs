@@ -1,5 +1,5 @@
-//! Where settings come from: the command line, then the environment, then `.env`, then defaults. Nothing that looks like a
-//! setting of ours is ignored, and `--print-config` shows what counts.
+//! Settings: the command line, then the environment, then `.env`, then defaults. A variable that looks like a setting but
+//! is none is refused, and `--print-config` prints the effective values.
 
 mod env_file;
 mod known;
@@ -13,35 +13,37 @@ use clap::{Arg, ArgMatches, Command};
 pub(crate) use env_file::EnvFile;
 pub use known::Settings;
 
-/// What stands for a value that nobody should see.
+/// Printed in place of secret values.
 const HIDDEN: &str = "(hidden)";
-/// How alike two names must be, from 0 to 1, before one is taken for a slip of the other: clap's own bound is 0.7.
-const ALIKE: f64 = 0.8;
+/// Similarity from 0 to 1 above which a name counts as a misspelling of another. The bound in clap is 0.7.
+const SIMILAR: f64 = 0.8;
 
-/// Refuses a variable that looks like a setting and is not one: it would be ignored in silence.
+/// Refuses a variable that looks like a setting but is none; it would be ignored silently otherwise.
 ///
 /// # Errors
-/// The first such name, with the one that was probably meant.
+/// The first such name, with the most similar setting.
 pub(crate) fn check_names(settings: &Settings, set: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
     let is_unknown = |name: &String| settings.prefix_of(name).is_some() && !settings.has(name);
     let Some(name) = set.into_iter().find(is_unknown) else { return Ok(()) };
     let prefix = settings.prefix_of(&name).unwrap_or_default();
     let rest = |name: &str| name.strip_prefix(prefix).unwrap_or_default().to_owned();
-    let likeness = |known: &str| strsim::jaro_winkler(&rest(&name), &rest(known));
-    let meant =
-        settings.names().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).filter(|known| likeness(known) > ALIKE);
+    let similarity = |known: &str| strsim::jaro_winkler(&rest(&name), &rest(known));
+    let meant = settings
+        .names()
+        .max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
+        .filter(|known| similarity(known) > SIMILAR);
     let advice = meant.map_or_else(|| "remove it".to_owned(), |meant| format!("was {meant} meant?"));
-    anyhow::bail!("{name} is set in the environment or .env, and is no setting: {advice}")
+    anyhow::bail!("{name} is set in the environment or .env, but there is no such setting: {advice}")
 }
 
-/// Prints every setting of the command that was called, its value and its origin.
+/// Prints every setting of the called command with its value and origin.
 pub(crate) fn print(settings: &Settings, command: &Command, matches: &ArgMatches, file: &EnvFile) {
     let rows = rows(settings, command, matches, file);
     let width =
         |column: fn(&[String; 3]) -> &String| rows.iter().map(|row| column(row).len()).max().unwrap_or_default();
     let (flags, values) = (width(|row| &row[0]), width(|row| &row[1]).min(60));
     for [flag, value, origin] in rows {
-        // A reader that has seen enough (`| head`) is no error.
+        // A closed pipe (`| head`) is no error.
         drop(writeln!(stdout(), "{flag:<flags$}  {value:<values$}  {origin}"));
     }
 }
@@ -66,7 +68,7 @@ fn is_about_itself(arg: &Arg) -> bool {
     ["help", "version", "print_config"].contains(&arg.get_id().as_str())
 }
 
-/// What counts for a flag, and where it comes from.
+/// Effective value of a flag, and its origin.
 fn effective(arg: &Arg, matches: &ArgMatches, file: &EnvFile) -> (String, String) {
     let id = arg.get_id().as_str();
     let texts = matches.try_get_raw(id).ok().flatten().map(|values| values.map(readable).collect::<Vec<_>>());
@@ -92,7 +94,7 @@ fn from_variable(name: &str, file: &EnvFile) -> String {
     if file.gave(name) { format!("{name} in .env") } else { name.to_owned() }
 }
 
-/// An address may name a user and a password.
+/// Hides the user and password of addresses.
 fn without_secrets(value: &str) -> String {
     let hide = |address: &str| match address.split_once("://").map(|(scheme, rest)| (scheme, rest.rsplit_once('@'))) {
         Some((scheme, Some((_, host)))) => format!("{scheme}://{HIDDEN}@{host}"),
@@ -109,7 +111,7 @@ mod tests {
         "# A list\nCANDLEWIRE_LEASE_TTL\n\nCANDLEWIRE_PASSWORD_PRODUCER secret\nCOINGECKO_API_KEY secret\n";
 
     #[test]
-    fn a_name_that_is_no_setting_is_refused_with_the_one_that_was_meant() {
+    fn an_unknown_setting_is_refused_with_the_similar_one() {
         let settings = Settings::parse(LIST);
         let check = |name: &str| check_names(&settings, [name.to_owned()]).map_err(|error| error.to_string());
         assert_eq!(check("CANDLEWIRE_LEASE_TTL"), Ok(()));
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_shown_with_their_origin_and_without_secrets() {
+    fn settings_are_printed_with_origin_and_without_secrets() {
         let flag = |name: &'static str| Arg::new(name).long(name);
         let mut command = Command::new("producer").subcommand(Command::new("run").args([
             flag("url").default_value("nats://me:secret-1@here:4222,nats://there"),

@@ -1,28 +1,28 @@
-//! The wish to end, shared by everything that runs.
+//! A cloneable shutdown signal.
 
 use tokio_util::sync::CancellationToken;
 
-/// Becomes requested once and stays so. Clones share it.
+/// Shutdown signal. Once requested it stays so; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown(CancellationToken);
 
 impl Shutdown {
-    /// A shutdown that nobody has requested yet.
+    /// Creates a signal that is not requested yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Asks everything that holds a clone to stop taking new work and end.
+    /// Asks all holders of a clone to stop taking new work and end.
     pub fn request(&self) {
         self.0.cancel();
     }
 
-    /// Whether it was requested.
+    /// Whether the shutdown was requested.
     pub fn is_requested(&self) -> bool {
         self.0.is_cancelled()
     }
 
-    /// Waits until it is requested. Safe to cancel.
+    /// Waits until the shutdown is requested. Cancellation-safe.
     pub async fn requested(&self) {
         self.0.cancelled().await;
     }

@@ -1,33 +1,33 @@
-//! Logs, on standard error, so that standard output stays what the command says it prints.
+//! Logging to standard error; standard output carries only the output of commands.
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-/// How log lines are written.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line, for collectors.
+    /// One JSON object per line, for collectors.
     Json,
 }
 
-/// Flags of every binary that say how it tells what it does, and what it is told.
+/// Logging flags of every binary, and `--print-config`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Process")]
 pub struct ProcessArgs {
-    /// How log lines are written to standard error
+    /// Format of log lines on standard error
     #[arg(long, env = "CANDLEWIRE_LOG_FORMAT", value_enum, default_value = "text", global = true)]
     pub log_format: LogFormat,
 
-    /// Which log lines are written: error, warn, info, debug, trace, or per crate as in "info,bus=debug" [default: info
-    /// for services, warn for commands]. The NATS client's own repeat ours and are left out unless named, as in
+    /// Log filter: error, warn, info, debug, trace, or per crate as in "info,bus=debug" [default: info for services, warn
+    /// for commands]. The NATS client's own lines are duplicates and are left out unless named, as in
     /// "info,async_nats=debug"
     #[arg(long, env = "CANDLEWIRE_LOG", global = true, value_name = "FILTER")]
     pub log: Option<String>,
 
-    /// Print every setting of this command with its value and where it comes from, without secrets, and do nothing else
+    /// Print every setting of this command with its value and origin, without secrets, and exit
     #[arg(long, global = true)]
     pub print_config: bool,
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_nats::connection::State;
-use service::{Data, Health};
+use service::{Freshness, Health};
 
 use crate::metrics::StepMetrics;
 use bus::Connection;
@@ -137,9 +137,9 @@ impl ReadinessState {
             }
         }
         self.health.data(match self.newest.values().max() {
-            Some(&ms) => Data::Newest(ms),
-            None if self.was_ready => Data::NoneHere,
-            None => Data::Awaited,
+            Some(&ms) => Freshness::Newest(ms),
+            None if self.was_ready => Freshness::NoneHere,
+            None => Freshness::Awaited,
         });
     }
 

@@ -1,5 +1,8 @@
-//! FEED → MARKET: validates and deduplicates ticks, publishes live prices and 1-minute candles, keeps what was late or
-//! refused. What a tick or a window is stands in `market`, how results are stored in `bus`; here is the step between.
+//! The stream-processor, FEED → MARKET: validates and deduplicates ticks, publishes live prices and 1-minute candles, and
+//! keeps late and refused records.
+//!
+//! It never changes a price and never drops a record uncounted. Ticks, windows and the verdict on late ticks are in
+//! `market`, commits in `step`; this crate joins them. Start reading at `operator`.
 
 #![warn(missing_docs)]
 
@@ -14,27 +17,27 @@ use step::ServeArgs;
 
 pub use operator::Processing;
 
-/// Clean live prices and 1-minute candles from whatever the producer sends.
+/// Clean live prices and 1-minute candles from the ticks of the producer.
 #[derive(Debug, Parser)]
 #[command(name = "stream-processor", version)]
 pub struct Args {
-    /// What every program of ours is told.
+    /// Flags of every binary.
     #[command(flatten)]
     pub process: ProcessArgs,
-    /// Where NATS is.
+    /// Connection to NATS.
     #[command(flatten)]
     pub nats: bus::NatsArgs,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What the stream-processor can do.
+/// Commands of the stream-processor.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run until stopped: FEED to MARKET
     Run(RunArgs),
-    /// Ask a running one whether it is ready; exit code 1 when it is not
+    /// Ask a running stream-processor whether it is ready; exit code 1 when it is not
     Health(AskArgs),
 }
 
@@ -44,7 +47,7 @@ pub struct RunArgs {
     /// Print every committed batch as a table
     #[arg(long)]
     pub print: bool,
-    /// How the step runs.
+    /// Flags of every step.
     #[command(flatten)]
     pub serve: ServeArgs,
 }
@@ -59,10 +62,10 @@ impl Program for Args {
     }
 }
 
-/// Runs the stream-processor until shutdown, or asks one how it is.
+/// Runs one command.
 ///
 /// # Errors
-/// What waiting cannot mend: see [`step::run`].
+/// `run`: errors that waiting cannot resolve, see [`step::run`]. `health`: a stream-processor that is not ready.
 pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     let run = match args.command {
         Command::Run(run) => run,

@@ -1,4 +1,4 @@
-//! The step: one message of FEED in, prices, candles, late and refused records out.
+//! The step operator: turns a message of FEED into prices, candles, late and refused records.
 
 use std::collections::BTreeMap;
 
@@ -23,31 +23,31 @@ pub struct Processing {
 }
 
 impl Processing {
-    /// A step that judges event time as told.
+    /// Creates the operator with these event-time settings.
     pub fn new(settings: EventTimePolicy) -> Self {
         Self { settings }
     }
 }
 
-/// What is remembered of an instrument.
+/// State of one instrument.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct State {
+pub struct ProcessingState {
     acceptance: Acceptance,
     minutes: Windowing,
 }
 
-impl Default for State {
+impl Default for ProcessingState {
     fn default() -> Self {
         Self { acceptance: Acceptance::default(), minutes: Windowing::new(&[Window::Minute]) }
     }
 }
 
-/// What was done with the records of a partition, exactly, whatever crashed.
+/// Counts of a partition's records by outcome; exact even after crashes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    /// Ticks that count.
+pub struct ProcessingCounts {
+    /// Accepted ticks.
     pub accepted: u64,
-    /// Ticks that were seen before.
+    /// Ticks accepted earlier.
     pub duplicate: u64,
     /// Ticks beyond the allowed lateness.
     pub late: u64,
@@ -57,14 +57,14 @@ pub struct Counts {
     pub candles: u64,
     /// Accepted bars too long for any window of a kind.
     pub coarser: BTreeMap<Window, u64>,
-    /// Spans that the coverage of a window had no room for.
+    /// Spans dropped because the coverage of a window was full.
     pub spans_dropped: u64,
 }
 
 impl Operator for Processing {
     const STEP: Step = MARKET_STEP;
-    type State = State;
-    type Counts = Counts;
+    type State = ProcessingState;
+    type Counts = ProcessingCounts;
 
     fn event_time(&self) -> EventTimePolicy {
         self.settings
@@ -74,7 +74,13 @@ impl Operator for Processing {
         "windows=1m;coverage=union".to_owned()
     }
 
-    fn apply(&self, input: Input<'_>, state: &mut State, counts: &mut Counts, outputs: &mut Outputs) -> Applied {
+    fn apply(
+        &self,
+        input: Input<'_>,
+        state: &mut ProcessingState,
+        counts: &mut ProcessingCounts,
+        outputs: &mut Outputs,
+    ) -> Applied {
         let Some(instrument) = input.instrument else {
             reject(input, 0, Reason::WrongInstrument, input.payload, counts, outputs);
             return Applied::All;
@@ -98,18 +104,18 @@ impl Operator for Processing {
         Applied::All
     }
 
-    fn provisional(&self, instrument: &Instrument, state: &State) -> Vec<Candle> {
+    fn provisional(&self, instrument: &Instrument, state: &ProcessingState) -> Vec<Candle> {
         state.minutes.provisional(instrument).collect()
     }
 
-    fn watermark(&self, state: &State) -> EventTime {
+    fn watermark(&self, state: &ProcessingState) -> EventTime {
         state.acceptance.watermark(self.settings)
     }
 
-    fn figures(counts: &Counts) -> Vec<Figure> {
+    fn figures(counts: &ProcessingCounts) -> Vec<Figure> {
         let ticks = |labels, count| Figure {
             metric: "ticks",
-            help: "Ticks by what became of them; refused heartbeats and gaps are among the rejected",
+            help: "Ticks by outcome; refused heartbeats and gaps count as rejected",
             labels,
             count,
         };
@@ -123,18 +129,18 @@ impl Operator for Processing {
     }
 }
 
-/// One message being applied.
+/// A message being applied.
 struct Application<'a> {
     settings: EventTimePolicy,
     instrument: &'a Instrument,
     input: Input<'a>,
     reader: LineReader<'a>,
-    /// How its prices end.
+    /// End of its price lines.
     price_end: String,
-    /// Whether the next record must say that input before it is lost.
+    /// Whether the next record must be preceded by a gap record for lost input.
     is_after_loss: bool,
-    state: &'a mut State,
-    counts: &'a mut Counts,
+    state: &'a mut ProcessingState,
+    counts: &'a mut ProcessingCounts,
     outputs: &'a mut Outputs,
 }
 
@@ -163,7 +169,7 @@ impl<'a> Application<'a> {
         Ok(())
     }
 
-    /// Says once, before the first newer record after it, that input was lost: between the newest event known and this one.
+    /// Writes one gap record for lost input, from the newest known event time to that of the first newer record.
     fn note_loss(&mut self, to: EventTime) {
         let newest = self.state.acceptance.watermark(EventTimePolicy { disorder: Span(0), ..self.settings });
         if self.is_after_loss && newest < to && newest > EventTime::MIN {
@@ -174,7 +180,7 @@ impl<'a> Application<'a> {
         }
     }
 
-    /// Judges a tick; `price_head` is how its price begins, if that is written already.
+    /// Judges a tick; `price_head` is the start of its price line, if the reader could copy it.
     fn tick(&mut self, line: u32, tick: &Tick, price_head: Option<&[u8]>) {
         let (coin, quote) = (self.instrument.coin(), self.instrument.quote());
         let before = self.state.acceptance.watermark(self.settings);
@@ -212,7 +218,7 @@ impl<'a> Application<'a> {
             let certified = heartbeat.certified();
             self.counts.spans_dropped += self.state.minutes.heartbeat(certified, progress, self.settings, issue);
         }
-        // Behind what it closes: whoever has read it has all of that behind it, and trimming may take it.
+        // After the candles that it closes: a reader of the heartbeat has then read them too, and they may be trimmed.
         self.outputs.append(RecordKind::Heartbeat, heartbeat);
     }
 
@@ -221,13 +227,20 @@ impl<'a> Application<'a> {
     }
 }
 
-/// Keeps and counts what was refused.
-fn reject(input: Input<'_>, line: u32, reason: Reason, raw: &[u8], counts: &mut Counts, outputs: &mut Outputs) {
+/// Counts and stores a refused record.
+fn reject(
+    input: Input<'_>,
+    line: u32,
+    reason: Reason,
+    raw: &[u8],
+    counts: &mut ProcessingCounts,
+    outputs: &mut Outputs,
+) {
     *counts.rejected.entry(reason).or_default() += 1;
     outputs.append(RecordKind::Rejected, &RejectedLine::new(input.seq, line, reason, raw));
 }
 
-/// Writes candles as their windows are issued.
+/// Writes each issued candle.
 fn issuer<'a>(
     instrument: &'a Instrument,
     candles: &'a mut u64,
@@ -239,7 +252,7 @@ fn issuer<'a>(
     }
 }
 
-/// Numbers beyond f64 are not finite; everything else that JSON or the record refuses is unparsable.
+/// Reason for a failed parse: numbers beyond f64 are not finite, all other errors are unparsable.
 fn reason(error: serde_json::Error) -> Reason {
     let is_overflow = error.to_string().starts_with("number out of range");
     if is_overflow { Reason::NonFinite } else { Reason::Unparsable }

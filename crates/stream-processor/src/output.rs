@@ -10,14 +10,14 @@ use market::tick::PriceLine;
 use market::{Candle, EventTime};
 use step::part::{Outgoing, Role};
 
-/// Most rows of a batch that are printed; the rest is counted.
+/// Most printed rows of a batch; further rows are only counted.
 const ROWS_MAX: usize = 20;
 
-/// Batches that may wait to be printed. A terminal that is slower than the pipeline sees fewer of them: printing must
-/// never hold up a commit.
+/// Batches that may wait to be printed. Further batches are not printed, since a slow terminal must not hold up a
+/// commit.
 const WAITING_MAX: usize = 16;
 
-/// Prints batches in a thread of its own, until nobody reads what is printed.
+/// Starts a thread that prints batches until standard output is closed.
 pub(crate) fn printer() -> SyncSender<Vec<Outgoing>> {
     let (sender, batches) = sync_channel::<Vec<Outgoing>>(WAITING_MAX);
     std::thread::spawn(move || {
@@ -30,14 +30,14 @@ pub(crate) fn printer() -> SyncSender<Vec<Outgoing>> {
     sender
 }
 
-/// Hands a batch to the printer, or lets it go when the printer is busy or nobody reads any more.
+/// Hands a batch to the printer, or drops it when the printer is busy or has ended.
 pub(crate) fn offer(printer: &SyncSender<Vec<Outgoing>>, batch: &[Outgoing]) {
     if let Err(TrySendError::Full(_)) = printer.try_send(batch.to_vec()) {
         tracing::debug!("a batch was not printed");
     }
 }
 
-/// The prices and candles of a stored batch.
+/// Formats the prices and candles of a committed batch.
 fn table(messages: &[Outgoing]) -> String {
     let mut rows = Vec::new();
     for message in messages {

@@ -1,9 +1,9 @@
-//! The administrator's program: creates the streams, shows how far each step is, waits until all is committed, trims,
-//! rebuilds, backs up and restores.
+//! The admin binary: plan, apply, export and show the streams, wait, trim, rebuild, back up and restore.
 //!
-//! It never applies input and never holds a lease: [`trim`](mod@trim) removes only what no step and no registered reader needs,
-//! [`rebuild`](mod@rebuild) refuses while a step runs. Stream definitions are in [`bus::topology`]. Start reading at
-//! `commands`, a file for each command, then [`backup`](mod@backup).
+//! It never applies input and never holds a lease. [`trim`](mod@trim) removes only messages that no step and no
+//! registered reader needs; [`rebuild`](mod@rebuild) refuses while a step runs; nothing here changes a stream in a way
+//! that loses data without `--yes`. Stream definitions are in [`bus::topology`]. Start reading at `commands`, which has
+//! one file per command, then at [`backup`](mod@backup).
 
 #![warn(missing_docs)]
 

@@ -1,4 +1,4 @@
-//! Rebuilding: a stream is emptied with its checkpoints and all that derives from it; its steps make it again.
+//! Rebuild: empties a stream with its checkpoints and all streams derived from it, so that the steps recreate them.
 
 use bus::Error;
 use bus::connect::{Connection, nothing};
@@ -6,7 +6,7 @@ use bus::lease::{self, SlotOwner};
 use bus::stream::{ARCHIVER, FORECAST_STEP, STEPS, Step, Stream};
 use bus::topology::{StreamNote, mark, purge, stream_info};
 
-/// The step that makes a stream, and those that make theirs of it, upstream first.
+/// The step that writes a stream and all steps downstream of it, upstream first.
 pub fn affected(stream: Stream) -> Vec<Step> {
     let mut affected: Vec<Step> = Vec::new();
     for step in STEPS {
@@ -19,40 +19,40 @@ pub fn affected(stream: Stream) -> Vec<Step> {
 
 /// An instance that must stop before a rebuild.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Running {
-    /// What it is.
+pub struct RunningInstance {
+    /// Its service.
     pub service: &'static str,
-    /// Which one.
+    /// The instance.
     pub instance: SlotOwner,
 }
 
-/// The living instances of these steps. Takes as long as a time to live when
-/// one of them has died on another machine.
+/// Returns the running instances of these steps. Takes up to one lease time to live when an instance died on another
+/// machine.
 ///
 /// # Errors
-/// Whatever reading the leases can meet.
-pub async fn running(connection: &Connection, steps: &[Step]) -> Result<Vec<Running>, Error> {
+/// Every error of reading the leases.
+pub async fn running(connection: &Connection, steps: &[Step]) -> Result<Vec<RunningInstance>, Error> {
     let mut running = Vec::new();
     for service in steps.iter().map(|step| step.service) {
-        // A trainer reads MARKET for its archive too, and one that stands by may be at work any moment.
+        // A trainer also reads MARKET for its archive, and a standby trainer may take over at any moment.
         let group = if service == FORECAST_STEP.service { ARCHIVER } else { service };
         let living = lease::living(connection, group).await?;
-        running.extend(living.into_iter().map(|instance| Running { service, instance }));
+        running.extend(living.into_iter().map(|instance| RunningInstance { service, instance }));
     }
     Ok(running)
 }
 
-/// Empties what these steps have made. Interrupted, it can be done again; until then a step whose input is another log
-/// refuses to go on with its old state.
+/// Empties the output of these steps. An interrupted rebuild can be repeated; until then a step whose input was rebuilt
+/// refuses to continue with its old state.
 ///
 /// # Errors
-/// Whatever a request can meet.
+/// Every error of a request.
 pub async fn rebuild(connection: &Connection, steps: &[Step]) -> Result<(), Error> {
     for stream in steps.iter().map(|step| step.output) {
         let end = stream_info(connection, stream.name()).await?.state.last_seq;
         mark(connection, stream, StreamNote::Rebuilt, end).await?;
     }
-    // What derives goes first: it must never stand beside a source that is not its own.
+    // Downstream first: a derived stream must never coexist with a source that it was not made from.
     for stream in steps.iter().rev().map(|step| step.output) {
         purge(connection, stream.name(), &nothing()).await?;
     }
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_derives_from_a_stream_is_rebuilt_with_it() {
+    fn derived_streams_are_rebuilt_with_their_source() {
         let services = |stream| affected(stream).iter().map(|step| step.service).collect::<Vec<_>>();
         assert_eq!(services(Stream::Market), ["stream-processor", "aggregator", "trainer"]);
         assert_eq!(services(Stream::Stats), ["aggregator"]);

@@ -1,6 +1,6 @@
-//! Trimming: history that is old enough goes, checkpoints stay, and no reader is overtaken.
+//! Trimming: removes old history, keeps checkpoints, and never removes what a reader still needs.
 //!
-//! No limit of the server can do this: it would delete the checkpoint of a quiet partition with the results beside it.
+//! No server limit can do this: it would delete the checkpoint of a quiet partition together with old results.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,40 +14,39 @@ use bus::{Connection, Error, query, subject};
 use serde::de::IgnoredAny;
 use serde_json::json;
 
-/// Messages that go at once. Nobody waits longer than for a large commit.
+/// Most messages removed by one request, so that no commit waits longer than for a large batch.
 const SLICE: u64 = 100_000;
 
-/// Somebody who still needs a part of a stream.
+/// A reader that still needs part of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
-    /// Who it is, for people.
+    /// Its name, for people.
     pub who: String,
-    /// It needs nothing up to this sequence any more.
+    /// It needs no message up to this sequence.
     pub through: u64,
 }
 
-/// What trimming would do.
+/// The planned trimming of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trimming {
-    /// Of which stream.
+    /// The stream.
     pub stream: Stream,
-    /// The first sequence that stays.
+    /// First sequence that is kept.
     pub to: u64,
-    /// Messages before it: results, never checkpoints. While somebody writes, some of them may be left out.
+    /// Messages before it: results, never checkpoints. While a step writes, the count may be slightly low.
     pub messages: u64,
-    /// Messages that are old enough too, but still needed; counted likewise.
+    /// Messages that are old enough but still needed; counted likewise.
     pub held_back: u64,
     /// The reader that needs the earliest of them.
     pub held_by: Option<Hold>,
 }
 
-/// Works out what can go of a stream that holds checkpoints: what was stored longer ago than `age` and what every reader
-/// has behind it.
+/// Plans the trimming of a stream that holds checkpoints: messages stored longer ago than `age` that no reader needs.
 ///
 /// # Errors
-/// Whatever reading can meet.
+/// Every error of reading.
 pub async fn plan(connection: &Connection, stream: Stream, age: Duration) -> Result<Trimming, Error> {
-    // Before the readers are asked: what comes later is newer than whatever goes.
+    // Read before the readers are asked, so that later messages are newer than all trimmed ones.
     let info = stream_info(connection, stream.name()).await?;
     let old = first_younger(connection, stream, &info, age).await?;
     let slowest = holds(connection, stream, &info).await?.into_iter().min_by_key(|hold| hold.through);
@@ -65,18 +64,18 @@ pub async fn plan(connection: &Connection, stream: Stream, age: Duration) -> Res
     })
 }
 
-/// Removes what was planned, and returns how many messages went. The stream says from now on where it begins, so that a
-/// reader that was not known can tell that it has missed something.
+/// Removes the planned messages and returns their number. The stream's metadata records the new start, so that an
+/// unknown reader can tell that it missed messages.
 ///
 /// # Errors
-/// Whatever a request can meet. What went is gone; the rest goes the next time.
+/// Every error of a request. Messages removed before the error stay removed; the next call removes the rest.
 pub async fn trim(connection: &Connection, trimming: &Trimming) -> Result<u64, Error> {
     let (stream, results) = (trimming.stream, subject::all(trimming.stream));
     let mut gone = 0;
     while let Some(first) = query::next(connection, stream, &results, 1).await?.map(|first| first.message.seq)
         && first < trimming.to
     {
-        // Noted before anything goes: whoever looks meanwhile must not take what is left for all.
+        // Record the trim point first, so that a concurrent reader does not mistake the remainder for the full history.
         mark(connection, stream, StreamNote::Trimmed, trimming.to - 1).await?;
         let body = json!({ "filter": results, "seq": trimming.to.min(first + SLICE) });
         gone += purge(connection, stream.name(), &body).await?;
@@ -84,7 +83,7 @@ pub async fn trim(connection: &Connection, trimming: &Trimming) -> Result<u64, E
     Ok(gone)
 }
 
-/// The first sequence of which everything before it was stored longer ago than `age`.
+/// The first sequence before which all messages are older than `age`.
 async fn first_younger(
     connection: &Connection,
     stream: Stream,
@@ -104,7 +103,8 @@ async fn first_younger(
     Ok(low)
 }
 
-/// Everybody who reads the stream, and what each needs no more: a step completes its stored states from the input.
+/// All readers of the stream and what each no longer needs. A step counts as a reader up to its stored states, which it
+/// completes from the input.
 async fn holds(connection: &Connection, stream: Stream, info: &StreamInfo) -> Result<Vec<Hold>, Error> {
     let mut holds = Vec::new();
     for step in STEPS.into_iter().filter(|step| step.input == stream) {
@@ -119,19 +119,19 @@ async fn holds(connection: &Connection, stream: Stream, info: &StreamInfo) -> Re
     }
     let log = info.log()?;
     let readers = registered(connection, stream).await?.into_iter();
-    // One of another log cannot go on, whatever is kept for it.
+    // A reader of another log cannot continue, so nothing is kept for it.
     let readers = readers.filter(|(_, reader)| log.continues_from(&reader.log, reader.through));
     holds.extend(readers.map(|(id, reader)| Hold { who: format!("{} ({id})", reader.name), through: reader.through }));
     Ok(holds)
 }
 
-/// Up to where a partition needs its input no more; `None` when there is none for it.
+/// Last input sequence that a partition no longer needs; `None` when the partition has no input.
 async fn needless(connection: &Connection, step: Step, standing: &StepProgress) -> Result<Option<u64>, Error> {
     let partition = standing.partition;
     if let Some(position) = &standing.position {
         return Ok(Some(position.needless()));
     }
-    // Positions are read from any copy. One that lags may lack a first commit, whose frontier must not be passed.
+    // Progress may be read from a replica. One that lags may lack a first commit, whose frontier must be respected.
     let stored = query::last(connection, step.output, &subject::position(step.output, partition)).await?;
     if let Some(stored) = stored {
         return decode_position::<Position<IgnoredAny>>(&stored).map(|position| Some(position.needless()));

@@ -1,13 +1,13 @@
-//! What the pure code costs: everything between a message that was read and a batch that is ready to be sent, and the
-//! archive's columns. No server, no socket, no disk.
+//! Benchmarks of the pure code: everything between a received message and a batch ready to be sent, and the columns of
+//! the archive. No server, no socket, no disk.
 //!
 //! ```sh
 //! cargo bench --workspace --bench pure             # times, each beside those of the run before
 //! cargo bench --workspace --bench pure -- apply    # only those whose name contains "apply"
 //! ```
 //!
-//! A figure is the time of one call, beside it that of a tick. Where the machine is not quiet, compare instructions, which
-//! do not vary: valgrind counts those of one call, here a message of 500 lines through the stream-processor.
+//! A figure is the time of one call, with that per tick. On a busy machine compare instructions, which do not vary:
+//! valgrind counts those of one call, here a message of 500 lines through the stream-processor.
 //!
 //! ```sh
 //! cargo bench --workspace --bench pure --no-run    # prints the program's path
@@ -46,7 +46,7 @@ use store::ticks::TickRows;
 use stream_processor::Processing;
 use tempfile::TempDir;
 
-/// Messages of each input. Whoever has read them all begins again with an empty state.
+/// Messages of each input. After the last one, the input starts again with an empty state.
 const MESSAGES: usize = 256;
 /// Messages whose results are packed together, as when catching up.
 const COMMIT: usize = 64;
@@ -59,7 +59,7 @@ fn instrument() -> Instrument {
 
 /// The ticks of W1, in messages of FEED: one price each, 5 to 55 s apart.
 static FEED: LazyLock<Vec<Bytes>> = LazyLock::new(feed);
-/// What the stream-processor makes of them: messages of MARKET.
+/// Output of the stream-processor for them: messages of MARKET.
 static PRICES: LazyLock<Vec<Bytes>> = LazyLock::new(|| processing().results(RecordKind::Price));
 static TICKS: LazyLock<Vec<Tick>> = LazyLock::new(ticks);
 
@@ -105,7 +105,7 @@ fn ticks() -> Vec<Tick> {
         .collect()
 }
 
-/// A step at work on the messages of its input, without a runner.
+/// A step that processes the messages of its input, without a runner.
 struct Step<'a, O: Operator> {
     operator: O,
     kind: RecordKind,
@@ -131,7 +131,7 @@ impl<'a, O: Operator> Step<'a, O> {
         }
     }
 
-    /// Applies the next message; returns what is packed, where it is.
+    /// Applies the next message; returns the packed output, if any.
     fn message(&mut self) -> Vec<(String, Bytes)> {
         if self.next == self.input.len() {
             (self.next, self.state) = (0, O::State::default());
@@ -156,7 +156,7 @@ impl<'a, O: Operator> Step<'a, O> {
         messages.into_iter().map(|message| (message.subject, message.payload)).collect()
     }
 
-    /// All payloads of one kind that the whole input gives.
+    /// All payloads of one kind from the whole input.
     fn results(mut self, kind: RecordKind) -> Vec<Bytes> {
         let subject = bus::subject::stored(O::STEP.output, 0, kind, "bitcoin", "usd");
         let messages: Vec<_> = (0..self.input.len()).flat_map(|_| self.message()).collect();
@@ -289,7 +289,7 @@ fn apply(c: &mut Criterion) {
     group.finish();
 }
 
-/// A state at rest, as the next input needs it.
+/// A state decoded, as the next input needs it.
 fn decoded<O: Operator>(encoded: &[u8]) -> O::State {
     let (_, _, state) = decode_state(encoded).unwrap();
     state
@@ -326,7 +326,7 @@ fn checkpoint(c: &mut Criterion) {
 
 fn parquet(c: &mut Criterion) {
     let (ticks, instrument) = (&*TICKS, instrument());
-    // In memory where there is such a file system: encoding is what counts here.
+    // In memory if possible, since only encoding is measured.
     let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let mut group = c.benchmark_group("parquet");
     group.throughput(Throughput::Elements(ROWS as u64)).sample_size(20);

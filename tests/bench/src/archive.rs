@@ -1,4 +1,4 @@
-//! What archiving costs: the time to write a million ticks, and their bytes on disk.
+//! Cost of archiving: the time to write a million ticks, and their size on disk.
 
 use std::fs::File;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use market::{EventTime, Instrument, Span, Tick};
-use pipeline_tests::world::sample_lines;
+use pipeline_tests::test_pipeline::sample_lines;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use store::archive::catalog::SeqRange;
@@ -21,16 +21,16 @@ use super::report::Figure;
 
 const SAMPLE: &str = "btcusdt_1m_2020-03.csv.gz";
 const ROWS: usize = 1_000_000;
-/// Ticks in a message, as when a recording is replayed.
+/// Ticks per message, as in a replay.
 const MESSAGE_ROWS: usize = 500;
-/// Makes the times of quotes.
+/// Seed for the times of quotes.
 const SEED: u64 = 7;
 
-/// Measures minutes with all their columns, and quotes 5 to 55 s apart: from ticks in memory to files that last, those of
-/// the archiver's size and their joining included.
+/// Measures minutes with all columns, and quotes 5 to 55 s apart: from ticks in memory to synced files, including files
+/// of the archiver's size and their merging.
 ///
 /// # Errors
-/// The sample cannot be read, or the archive not written.
+/// The sample cannot be read, or the archive cannot be written.
 pub fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let minutes = minutes()?;
     let quotes = quotes(&minutes);
@@ -57,7 +57,7 @@ pub fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// The bundled month, repeated with shifted time.
+/// The bundled month, repeated at later times.
 fn minutes() -> anyhow::Result<Vec<Tick>> {
     let mut month = Vec::new();
     for line in sample_lines(SAMPLE)?.skip(1) {
@@ -78,7 +78,7 @@ fn minutes() -> anyhow::Result<Vec<Tick>> {
     Ok(shifted.collect())
 }
 
-/// The closes of these minutes alone, a poll after another, each certified back to the one before.
+/// Only the closes of these minutes, as one poll after another, each certified back to the one before.
 fn quotes(minutes: &[Tick]) -> Vec<Tick> {
     let mut random = StdRng::seed_from_u64(SEED);
     let mut event = minutes[0].event.ms();
@@ -91,7 +91,7 @@ fn quotes(minutes: &[Tick]) -> Vec<Tick> {
     minutes.iter().map(quote).collect()
 }
 
-/// Archives as the archiver does that catches up: files of its size, joined where they are to be.
+/// Archives as the archiver does when it catches up: files of its size, merged where it would.
 fn write(folder: &Path, ticks: &[Tick]) -> anyhow::Result<()> {
     let instrument = Instrument::new("bitcoin", "usdt")?;
     let mut writer = ArchiveWriter::open(folder, "MARKET")?;
@@ -108,7 +108,7 @@ fn write(folder: &Path, ticks: &[Tick]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How long as many bytes take to a disk that mean nothing.
+/// Time to write as many bytes of noise to disk.
 fn write_plainly(bytes: u64) -> anyhow::Result<Duration> {
     let mut noise = vec![0; usize::try_from(bytes)?];
     StdRng::seed_from_u64(SEED).fill_bytes(&mut noise);
@@ -120,7 +120,7 @@ fn write_plainly(bytes: u64) -> anyhow::Result<Duration> {
     Ok(start.elapsed())
 }
 
-/// A figure of an archive that lost something is worth nothing.
+/// Figures of an archive with lost rows are worthless.
 fn check(folder: &Path, ticks: &[Tick]) -> anyhow::Result<()> {
     let read = Archive::new(folder).series(&Instrument::new("bitcoin", "usdt")?, Through::ALL)?;
     ensure!(read.ticks == ticks, "the archive does not hold what was written");

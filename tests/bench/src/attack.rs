@@ -1,5 +1,5 @@
-//! What strangers without a password can do to live prices: one feed of 100 ticks a second goes on through calm and attack in
-//! turns, and each attack is judged beside the calm before all of them.
+//! Effect of hostile clients without a password on live prices. One feed of 100 ticks a second runs through calm and
+//! attack phases in turn; each attack is compared with the calm phase before all of them.
 
 mod firewall;
 mod stranger;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use firewall::Firewall;
 use pipeline_tests::process::peak_bytes;
-use stranger::Deed;
+use stranger::Abuse;
 
 use super::effort::Effort;
 use super::live_feed::{Arrivals, Schedule, feed};
@@ -18,32 +18,32 @@ use super::pipeline::Pipeline;
 use super::report::{Figure, Promise};
 use super::times::Times;
 
-/// Ticks a second.
+/// Ticks per second.
 const RATE: u64 = 100;
-/// Opening connections is a flood of its own, for a moment: what is only held counts from so long after that on.
+/// Opening connections is a short flood of its own: attacks that hold connections are measured from this long after it.
 const OPENING: Duration = Duration::from_secs(1);
-/// Before anything is measured.
+/// Warm-up before any measurement.
 const WARM: Duration = Duration::from_secs(4);
-/// How long an attack takes. The calm behind it takes twice as long, so that one attack does not add to the next.
+/// Length of an attack. The following calm takes twice as long, so that one attack does not affect the next.
 const PHASE: Duration = Duration::from_secs(8);
 const PHASE_QUICK: Duration = Duration::from_secs(4);
-/// Phases of an attack and of the calm behind it.
+/// Phases of an attack and of its calm.
 const PHASES: usize = 3;
-/// A flood that does not take all it can takes so much of a core.
+/// Share of a core used by a limited flood.
 const HALF: f64 = 0.5;
 
-/// One attack.
+/// An attack.
 #[derive(Debug, Clone, Copy)]
 struct Attack {
-    deed: Deed,
-    /// The share of a core that a flood takes, from 0 to 1.
+    deed: Abuse,
+    /// Share of a core that a flood uses, from 0 to 1.
     share: f64,
-    /// Whether deploy/firewall.nft is loaded meanwhile.
+    /// Whether deploy/firewall.nft is loaded during the attack.
     has_firewall: bool,
 }
 
 impl Attack {
-    const fn new(deed: Deed, share: f64) -> Self {
+    const fn new(deed: Abuse, share: f64) -> Self {
         Self { deed, share, has_firewall: false }
     }
 
@@ -51,18 +51,19 @@ impl Attack {
         Self { has_firewall: true, ..self }
     }
 
-    /// Its name in figures.
+    /// Name in figures.
     fn name(self) -> String {
         let firewall = if self.has_firewall { "_firewall" } else { "" };
         let unlimited = if self.share < 1.0 { "" } else { "_unlimited" };
         format!("attack.{}{firewall}{unlimited}", self.deed.name())
     }
 
-    /// Whether prices are promised to stay live. nats-server cannot ration requests, nor what a machine does for itself.
+    /// Whether prices are promised to stay live. nats-server cannot limit the rate of requests, nor the load of its own
+    /// machine.
     fn is_promised(self) -> bool {
         match self.deed {
-            Deed::FloodGet => false,
-            Deed::FloodPorts => self.has_firewall,
+            Abuse::FloodGet => false,
+            Abuse::FloodPorts => self.has_firewall,
             _ => self.has_firewall || self.share < 1.0,
         }
     }
@@ -74,29 +75,29 @@ impl Attack {
     }
 }
 
-/// What uses the ports up comes last: they are free again after a minute.
+/// The exhaustion of ports comes last: they are free again after a minute.
 const ATTACKS: [Attack; 13] = [
-    Attack::new(Deed::FloodUnknown, HALF),
-    Attack::new(Deed::HoldReading, HALF),
-    Attack::new(Deed::HoldNotReading, HALF),
-    Attack::new(Deed::FloodPublish, HALF),
-    Attack::new(Deed::FloodSubscribe, HALF),
-    Attack::new(Deed::FloodConnect, HALF),
-    Attack::new(Deed::FloodPorts, HALF).behind_firewall(),
-    Attack::new(Deed::FloodGet, HALF),
-    Attack::new(Deed::FloodPublish, 1.0),
-    Attack::new(Deed::FloodConnect, 1.0),
-    Attack::new(Deed::FloodConnect, 1.0).behind_firewall(),
-    Attack::new(Deed::FloodGet, 1.0),
-    Attack::new(Deed::FloodPorts, HALF),
+    Attack::new(Abuse::FloodUnknown, HALF),
+    Attack::new(Abuse::HoldReading, HALF),
+    Attack::new(Abuse::HoldNotReading, HALF),
+    Attack::new(Abuse::FloodPublish, HALF),
+    Attack::new(Abuse::FloodSubscribe, HALF),
+    Attack::new(Abuse::FloodConnect, HALF),
+    Attack::new(Abuse::FloodPorts, HALF).behind_firewall(),
+    Attack::new(Abuse::FloodGet, HALF),
+    Attack::new(Abuse::FloodPublish, 1.0),
+    Attack::new(Abuse::FloodConnect, 1.0),
+    Attack::new(Abuse::FloodConnect, 1.0).behind_firewall(),
+    Attack::new(Abuse::FloodGet, 1.0),
+    Attack::new(Abuse::FloodPorts, HALF),
 ];
 
-/// So many times the undisturbed 99th percentile while connections are only held, at most.
+/// Promise while connections are only held: at most this multiple of the undisturbed 99th percentile.
 const HELD_RATIO_MAX: f64 = 3.0;
-/// A price that takes longer than this is not as before.
+/// A price that takes longer counts as disturbed.
 const DISTURBED: Duration = Duration::from_millis(100);
 
-/// Feeds through all attacks; nothing that the pipeline runs may end.
+/// Runs the feed through all attacks; no program of the pipeline may end.
 ///
 /// # Errors
 /// A program fails.
@@ -106,7 +107,7 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
     let schedule =
         Schedule { rate: RATE, speed: 1, warm: RATE * WARM.as_secs(), run, runs: 1 + PHASES * ATTACKS.len() };
     let mut pipeline = Pipeline::start(1).await?;
-    let server = pipeline.world.server.url();
+    let server = pipeline.base.server.url();
     let server: SocketAddr = server.trim_start_matches("nats://").parse().context("the server's address")?;
     say(&format!("{} attacks of {} s each, {RATE} ticks a second", ATTACKS.len(), phase.as_secs()));
     let begins = move |run: usize| schedule.due(schedule.warm + schedule.run * run as u64);
@@ -129,13 +130,13 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
     for (name, service) in &mut pipeline.services {
         ensure!(service.process.is_running(), "the {name} has ended by itself");
     }
-    let peak = peak_bytes(pipeline.world.server.id())? as f64 / 1e6;
+    let peak = peak_bytes(pipeline.base.server.id())? as f64 / 1e6;
     let mut figures = Judge { schedule, arrivals }.figures();
     figures.push(Figure::new("attack.nats_peak_mb", "MB", vec![peak]));
     Ok(figures)
 }
 
-/// What became of the prices.
+/// Judges the latencies of the prices.
 struct Judge {
     schedule: Schedule,
     arrivals: Arrivals,
@@ -174,20 +175,20 @@ impl Judge {
         }
     }
 
-    /// After how long the prices of a run came, those that did.
+    /// Latencies of the received prices of a run.
     fn came(&self, run: usize) -> Times {
         let numbered = self.arrivals.prices.iter().zip(0..);
         self.schedule.of_run(run, numbered.filter_map(|(time, number)| Some((number, (*time)?))))
     }
 
-    /// The same without those of the first moment.
+    /// The same without those of the first second.
     fn held(&self, run: usize) -> Times {
         let opened = self.schedule.warm + self.schedule.run * run as u64 + RATE * OPENING.as_secs();
         let numbered = self.arrivals.prices.iter().zip(0..).filter(|(_, number)| *number >= opened);
         self.schedule.of_run(run, numbered.filter_map(|(time, number)| Some((number, (*time)?))))
     }
 
-    /// How long after an attack, whose last run this is, prices still come late, or not at all.
+    /// How long after an attack, whose last run this is, prices are still late or missing.
     fn recovery_s(&self, attack: usize) -> f64 {
         let is_calm = |number| self.schedule.run_of(number).is_some_and(|run| run > attack && run < attack + PHASES);
         let over = self.schedule.due(self.schedule.warm + self.schedule.run * (attack as u64 + 1));

@@ -1,4 +1,4 @@
-//! What an audit takes of a pipeline that was fed live: one tick a message, of a thousand instruments.
+//! Cost of an audit of a pipeline that was fed live: one tick per message, from a thousand instruments.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -18,20 +18,20 @@ use super::pipeline::Pipeline;
 use super::report::Figure;
 
 const INSTRUMENTS: usize = 1_000;
-/// Rounds of one tick of each instrument.
+/// Rounds of one tick per instrument.
 const ROUNDS: usize = 1_000;
 const ROUNDS_QUICK: usize = 21;
-/// From a tick of an instrument to its next one: four of them make a candle.
+/// Event time between two ticks of an instrument: four ticks make a candle.
 const STEP_MS: i64 = 15_000;
 /// 2023-01-01.
 const FIRST_MS: i64 = 1_672_531_200_000;
-/// Pause between two looks at the audit's memory.
+/// Interval of memory samples.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Feeds both steps, then audits so often.
+/// Feeds both steps, then audits this often.
 ///
 /// # Errors
-/// A program fails, or the audit finds something.
+/// A program fails, or the audit finds a difference.
 pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let pipeline = Pipeline::start(1).await?;
     feed(&pipeline, effort.pick(ROUNDS, ROUNDS_QUICK)).await?;
@@ -53,9 +53,9 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
     ])
 }
 
-/// Publishes so many rounds, and returns when everything is committed.
+/// Publishes this many rounds, and returns when everything is committed.
 async fn feed(pipeline: &Pipeline, rounds: usize) -> anyhow::Result<()> {
-    let producer = pipeline.world.server.connect("producer").await;
+    let producer = pipeline.base.server.connect("producer").await;
     let names = (0..INSTRUMENTS).map(|number| Instrument::new(&format!("coin-{number}"), "usd"));
     let instruments = names.collect::<Result<Vec<_>, _>>()?;
     for round in 0..rounds {
@@ -67,13 +67,13 @@ async fn feed(pipeline: &Pipeline, rounds: usize) -> anyhow::Result<()> {
     pipeline.until_committed(STATS_STEP).await
 }
 
-/// How long an audit takes, and the most bytes of memory that it holds.
+/// Duration and peak memory of an audit.
 async fn audit(pipeline: &Pipeline) -> anyhow::Result<(Duration, u64)> {
     let start = Instant::now();
     let mut audit = Running::start(pipeline.program("aggregator").arg("audit").stdout(Stdio::null()));
     let mut peak = 0;
     while !has_ended(audit.id())? {
-        // It may end between the two questions.
+        // It may end between the two checks.
         peak = peak_bytes(audit.id()).unwrap_or(peak);
         tokio::time::sleep(LOOK).await;
     }

@@ -1,16 +1,16 @@
-//! How much is measured.
+//! Extent of a measurement.
 
-/// How much trouble a measurement takes.
+/// Extent of a measurement.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
-    /// Repetitions of what is repeated; the median counts.
+    /// Repetitions; the median counts.
     pub runs: usize,
-    /// Whether a look is enough: fewer and smaller, with figures that are worth less.
+    /// Quick check: fewer and smaller measurements, with less precise figures.
     pub is_quick: bool,
 }
 
 impl Effort {
-    /// The first of two as a rule, the second for a look.
+    /// The first value, or the second for a quick check.
     pub fn pick<T>(self, usual: T, quick: T) -> T {
         if self.is_quick { quick } else { usual }
     }

@@ -1,4 +1,4 @@
-//! What the programs take of a machine: memory with everything running, bytes on disk, and how long each takes to get ready.
+//! Footprint of the programs: memory with everything running, size on disk, and time until ready.
 
 use std::path::Path;
 use std::process::Command;
@@ -21,41 +21,50 @@ use super::workload::{TICKS, Workload};
 
 /// The programs that are services.
 const SERVICES: [&str; 5] = ["producer", "stream-processor", "aggregator", "trainer", "reporter"];
-/// When memory is looked at, after the replay.
+/// Pause after the replay before memory is measured.
 const REST: Duration = Duration::from_secs(30);
 const REST_QUICK: Duration = Duration::from_secs(3);
-/// W1 passes one multiple of it: one training, as far into the data as may be.
+/// W1 passes one multiple of it: one training, as late in the data as possible.
 const TRAIN_EVERY: &str = "300d";
-/// Pause between two questions whether a service is ready.
+/// Interval of readiness checks.
 const LOOK: Duration = Duration::from_millis(1);
-/// Pause between two looks at a fit, which takes a few hundred milliseconds.
+/// Interval of samples during a fit, which takes a few hundred milliseconds.
 const LOOK_AT_FIT: Duration = Duration::from_millis(5);
-/// What a list of processes shows of a fit.
+/// Process name of a fit.
 const FIT: &str = "trainer-fit";
-/// What the producer polls meanwhile, as it does in ordinary life.
+/// Polled by the producer meanwhile, as in normal use.
 const LIVE_COIN: &str = "ethereum";
 
-/// Measures memory after W1 with all five services, sizes, and starts.
+/// Measures memory after W1 with all five services, sizes, and start times.
 ///
 /// # Errors
 /// A program fails.
 pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
-    let world = CoinGecko::start().await;
+    let coingecko = CoinGecko::start().await;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-    world.set(LIVE_COIN, 1_894.75, i64::try_from(now.as_millis())?);
-    let mut figures = memory(effort, &world, say).await?;
+    coingecko.set(LIVE_COIN, 1_894.75, i64::try_from(now.as_millis())?);
+    let mut figures = memory(effort, &coingecko, say).await?;
     figures.extend(sizes()?);
-    figures.extend(starts(effort, &world, say).await?);
+    figures.extend(starts(effort, &coingecko, say).await?);
     Ok(figures)
 }
 
-/// A service as its user starts it.
-fn service(pipeline: &Pipeline, name: &str, world: &CoinGecko) -> Command {
+/// A service, started like a user does.
+fn service(pipeline: &Pipeline, name: &str, coingecko: &CoinGecko) -> Command {
     let mut command = pipeline.program(name);
     command.arg("run");
     match name {
         "producer" => {
-            command.args(["--source", "coingecko", "--coin", LIVE_COIN, "--quote", "usd", "--base-url", world.url()]);
+            command.args([
+                "--source",
+                "coingecko",
+                "--coin",
+                LIVE_COIN,
+                "--quote",
+                "usd",
+                "--base-url",
+                coingecko.url(),
+            ]);
         }
         "trainer" => {
             command.args(["--archive", "archive", "--coin", "bitcoin", "--quote", "usd", "--every", TRAIN_EVERY]);
@@ -68,8 +77,8 @@ fn service(pipeline: &Pipeline, name: &str, world: &CoinGecko) -> Command {
     command
 }
 
-/// PSS of each process a while after W1, the trainer after one training.
-async fn memory(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
+/// PSS of each process some time after W1, with one training of the trainer.
+async fn memory(effort: Effort, coingecko: &CoinGecko, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
     let workload = Workload::one(dir.path(), TICKS)?;
     let mut runs: Vec<Vec<(String, f64)>> = Vec::new();
@@ -77,7 +86,7 @@ async fn memory(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Res
     for run in 1..=effort.runs {
         let mut pipeline = Pipeline::start(1).await?;
         for name in SERVICES.into_iter().filter(|name| ![MARKET_STEP.service, STATS_STEP.service].contains(name)) {
-            let mut command = service(&pipeline, name, world);
+            let mut command = service(&pipeline, name, coingecko);
             pipeline.add(name, &mut command);
         }
         pipeline.until_ready().await?;
@@ -112,13 +121,13 @@ async fn memory(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Res
     Ok(whole.into_iter().chain(parts).chain([replay, peak, cpu]).collect())
 }
 
-/// What the process took in which the trainer fitted its model, and which has ended when memory is looked at.
+/// Peak memory of the fit process, which has ended when memory is measured.
 struct Fit {
     peak_mb: f64,
     cpu_s: f64,
 }
 
-/// Looks at the fits of a trainer while they run, until it is dropped.
+/// Samples the fits of a trainer while they run, until dropped.
 struct FitWatch {
     stop: Shutdown,
     watching: Option<JoinHandle<u64>>,
@@ -131,7 +140,8 @@ impl FitWatch {
         let watching = std::thread::spawn(move || {
             let mut peak = 0;
             while !told.is_requested() {
-                // One that has just ended has nothing to show any more; one that has just begun is still the trainer's copy.
+                // A process that has just ended has no values any more; one that has just started is still a copy of
+                // the trainer.
                 let fits = children(trainer).into_iter().filter(|id| name_of(*id) == FIT);
                 peak = fits.flat_map(peak_bytes).fold(peak, u64::max);
                 std::thread::sleep(LOOK_AT_FIT);
@@ -141,7 +151,7 @@ impl FitWatch {
         Self { stop, watching: Some(watching) }
     }
 
-    /// The most memory that one of them ever held, in megabytes.
+    /// Peak memory of a fit, in megabytes.
     fn peak_mb(mut self) -> anyhow::Result<f64> {
         let peak = self.end().filter(|peak| *peak > 0).context("no fit was met while it ran")?;
         Ok(peak as f64 / 1e6)
@@ -159,7 +169,7 @@ impl Drop for FitWatch {
     }
 }
 
-/// Bytes of the programs as they are built.
+/// Sizes of the built programs.
 fn sizes() -> anyhow::Result<Vec<Figure>> {
     let size = |name: &str, path: &Path| {
         let bytes = std::fs::metadata(path).with_context(|| format!("cannot look at {}", path.display()))?.len();
@@ -173,8 +183,8 @@ fn sizes() -> anyhow::Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// From the start of a process until it says that it is ready, on a server that runs already.
-async fn starts(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
+/// Time from the start of a process until it reports ready, on a running server.
+async fn starts(effort: Effort, coingecko: &CoinGecko, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let pipeline = Pipeline::start(0).await?;
     let servers = (0..effort.runs).map(|_| {
         let start = Instant::now();
@@ -186,7 +196,7 @@ async fn starts(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Res
     for name in SERVICES {
         let mut times = Vec::new();
         for _ in 0..effort.runs {
-            let mut command = service(&pipeline, name, world);
+            let mut command = service(&pipeline, name, coingecko);
             let time = tokio::task::spawn_blocking(move || until_ready(&mut command)).await??;
             times.push(time);
         }
@@ -198,7 +208,7 @@ async fn starts(effort: Effort, world: &CoinGecko, say: fn(&str)) -> anyhow::Res
     Ok(figures)
 }
 
-/// Starts a service, stops it in order once it is ready, and returns how long it took to get there.
+/// Starts a service, stops it gracefully once it is ready, and returns the time until ready.
 fn until_ready(command: &mut Command) -> anyhow::Result<Duration> {
     let start = Instant::now();
     let mut service = Watched::start(command, |_| {});

@@ -1,6 +1,6 @@
-//! What grows with what: a replay of other numbers of instruments, instances and ticks, and what they leave in memory.
+//! Scaling: replays with other numbers of instruments, instances and ticks, and the memory used afterward.
 //!
-//! Every turn replays each case once into a fresh store, so that whatever else the machine does hits all alike.
+//! Every turn replays each case once into a fresh store, so that other load of the machine affects all cases alike.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,20 +19,21 @@ use super::pipeline::{NATS, Pipeline};
 use super::report::{Figure, Promise};
 use super::workload::{TICKS, Workload};
 
-/// Instruments of the cases in which instances grow: one instrument is always the work of one.
+/// Instruments of the cases in which the number of instances grows: a single instrument is always processed by one
+/// instance.
 const SHARED: usize = 100;
 const MANY: usize = 10_000;
-/// A service's memory is looked at so long after a replay, when what was under way has gone.
+/// Pause after a replay before memory is measured, so that work in progress has finished.
 const REST: Duration = Duration::from_secs(3);
-/// And so long where memory must not grow: nats-server keeps for ten seconds what it has just written.
+/// The same where memory must not grow: nats-server keeps just-written blocks for ten seconds.
 const REST_LONG: Duration = Duration::from_secs(30);
-/// nats-server keeps used-up buffers until Go has collected garbage twice, and where nothing happens it does so every two minutes.
+/// nats-server keeps unused buffers until Go has collected garbage twice; when idle it does so every two minutes.
 const REST_COLLECTED: Duration = Duration::from_secs(250);
-/// The promises: the rate of ten million ticks in parts of that of one million, and the memory of the services likewise.
+/// Promises: the rate of ten million ticks relative to one million, and the memory of the services likewise.
 const TICKS_MIN: f64 = 0.9;
 const MEMORY_MAX: f64 = 1.1;
 
-/// What is replayed, by how many instances of each step.
+/// Replay of a workload by a number of instances of each step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Case {
     ticks: usize,
@@ -40,17 +41,17 @@ struct Case {
     instances: usize,
 }
 
-/// What came of one replay.
+/// Results of one replay.
 #[derive(Debug)]
 struct Outcome {
     ticks_per_s: f64,
-    /// Bytes by process, after the replay and at most: PSS, and resident memory, in which shared pages count whole.
+    /// Bytes by process, after the replay and at peak: PSS, and resident memory, in which shared pages count whole.
     memory: BTreeMap<String, (u64, u64)>,
-    /// By service: bytes of all states that are stored.
+    /// Total bytes of the stored states, by service.
     states: BTreeMap<&'static str, usize>,
 }
 
-/// The cases of one series, by what grows.
+/// The cases of one series, by their size.
 struct Series {
     name: &'static str,
     cases: Vec<(usize, Case)>,
@@ -59,7 +60,7 @@ struct Series {
 /// Measures all series.
 ///
 /// # Errors
-/// A program fails, or something is not accepted as it should.
+/// A program fails, or a tick is not accepted.
 pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let all = series(effort.pick(TICKS, TICKS / 10));
     let mut cases: Vec<Case> = all.iter().flat_map(|series| &series.cases).map(|(_, case)| *case).collect();
@@ -85,7 +86,7 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
     Ok(figures)
 }
 
-/// Three series around the same replay: one instrument, one instance, and so many ticks.
+/// Three series around a common replay: one instrument, one instance, and this many ticks.
 fn series(ticks: usize) -> [Series; 3] {
     let instruments = |instruments| (instruments, Case { ticks, instruments, instances: 1 });
     let instances = |instances| (instances, Case { ticks, instruments: SHARED, instances });
@@ -119,7 +120,7 @@ impl Case {
     }
 }
 
-/// Bytes of all stored states of a step, of which there must be one for each instrument.
+/// Total bytes of the stored states of a step; there must be one per instrument.
 async fn state_bytes<O: Operator>(pipeline: &Pipeline, case: Case) -> anyhow::Result<(&'static str, usize)> {
     let (mut states, mut bytes) = (0, 0);
     for partition in 0..Limits::default().partitions {
@@ -143,7 +144,7 @@ impl Outcome {
 }
 
 impl Series {
-    /// The figures of each case; rates beside that of the first.
+    /// The figures of each case; rates are relative to the first case.
     fn figures(&self, outcomes: &BTreeMap<Case, Vec<Outcome>>) -> Vec<Figure> {
         let mut figures: Vec<Figure> = Vec::new();
         for (size, case) in &self.cases {
@@ -168,8 +169,8 @@ impl Series {
         figures
     }
 
-    /// What nats-server holds of each case but the smallest once its garbage is collected. They wait for that together, and share
-    /// the pages of their code meanwhile.
+    /// Memory of nats-server in each case but the smallest, once its garbage is collected. The servers wait for that
+    /// together, and share the pages of their code meanwhile.
     async fn collected(&self, workloads: &[(Case, Workload)]) -> anyhow::Result<Vec<Figure>> {
         let mut pipelines = Vec::new();
         for (size, case) in &self.cases[1..] {
@@ -181,20 +182,20 @@ impl Series {
         tokio::time::sleep(REST_COLLECTED).await;
         let mut figures: Vec<Figure> = Vec::new();
         for (size, pipeline) in &pipelines {
-            let held = pss_bytes(pipeline.world.server.id())? as f64 / 1e6;
+            let held = pss_bytes(pipeline.base.server.id())? as f64 / 1e6;
             let figure = Figure::new(format!("growth.{}.{size}.nats_collected_mb", self.name), "MB", vec![held]);
             figures.push(figures.first().map_or(figure.clone(), |first| figure.against(first)));
         }
         Ok(figures)
     }
 
-    /// The outcomes of the case of a size.
+    /// The outcomes of the case with this index.
     fn at<'a>(&self, outcomes: &'a BTreeMap<Case, Vec<Outcome>>, idx: usize) -> &'a [Outcome] {
         &outcomes[&self.cases[idx].1]
     }
 }
 
-/// What is promised of growth, turn by turn. A look is too short for it.
+/// The promises about growth, turn by turn. Not judged in a quick check.
 fn promises(all: &[Series; 3], outcomes: &BTreeMap<Case, Vec<Outcome>>, are_held: bool) -> Vec<Figure> {
     let [instruments, _, ticks] = all;
     let (one, many) = (instruments.at(outcomes, 0), instruments.at(outcomes, instruments.cases.len() - 1));

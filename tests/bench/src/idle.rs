@@ -1,4 +1,4 @@
-//! What idleness costs: processor time, messages, and memory under heartbeats alone.
+//! Cost of idleness: processor time, messages, and memory under heartbeats alone.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,37 +8,37 @@ use bus::Connection;
 use bus::topology::{Limits, stream_info};
 use pipeline_tests::instance::{Condition, Instance};
 use pipeline_tests::process::{cpu_seconds, pss_bytes};
+use pipeline_tests::test_pipeline::{LEASE_TTL, LEASE_TTL_VARIABLE, TestPipeline};
 use pipeline_tests::ticks;
-use pipeline_tests::world::{LEASE_TTL, LEASE_TTL_VARIABLE, World};
 
 use super::effort::Effort;
 use super::pipeline::NATS;
 use super::report::{Figure, Promise};
 
-/// How long the idle processes are watched.
+/// Length of the idle phase.
 const IDLE: Duration = Duration::from_secs(60);
-/// For a look.
+/// The same for a quick check.
 const IDLE_QUICK: Duration = Duration::from_secs(10);
-/// Rounds of heartbeats, one a second, when nobody says how many minutes.
+/// Default number of heartbeat rounds, one a second.
 const ROUNDS: u64 = 600;
 const ROUNDS_QUICK: u64 = 20;
-/// How long they get after their start, before anything is measured.
+/// Pause after the start before any measurement.
 const SETTLE: Duration = Duration::from_secs(10);
-/// Pause between two rounds of heartbeats: a minute of a live source passes in each.
+/// Pause between two rounds of heartbeats, each of which advances a live source by a minute.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How often the processes are looked after while time passes.
+/// Interval of process checks.
 const STEP: Duration = Duration::from_millis(200);
 const MIB: f64 = (1 << 20) as f64;
-/// The streams that services write, and the bucket of leases.
+/// The streams that services write, and the leases bucket.
 const STREAMS: [&str; 4] = ["FEED", "MARKET", "STATS", LEASES];
-/// The one of them that is written while idle.
+/// The only one written while idle.
 const LEASES: &str = "KV_LEASES";
 
-/// Watches two stream-processors and two aggregators doing nothing for a minute, then under `minutes` of heartbeats, one
-/// a second for each instrument.
+/// Watches two idle stream-processors and two aggregators for a minute, then under `minutes` of heartbeats, one per
+/// second and instrument.
 ///
 /// # Errors
-/// Something ended by itself.
+/// A process ended by itself.
 pub async fn measure(minutes: Option<u64>, effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let idle = effort.pick(IDLE, IDLE_QUICK);
     let rounds = minutes.map_or(effort.pick(ROUNDS, ROUNDS_QUICK), |minutes| minutes * 60);
@@ -49,7 +49,7 @@ pub async fn measure(minutes: Option<u64>, effort: Effort, say: fn(&str)) -> any
     let (cpu, last) = (rig.cpu()?, rig.last_sequences().await?);
     rig.pass(idle).await?;
     let (cpu_after, last_after) = (rig.cpu()?, rig.last_sequences().await?);
-    // What grows to its size in the first rounds is no growth.
+    // Memory that is allocated once in the first rounds is no growth.
     let warm = rounds.div_ceil(5);
     say(&format!("{rounds} rounds of heartbeats for {} instruments", rig.partitions));
     rig.heartbeats(warm).await?;
@@ -71,7 +71,7 @@ pub async fn measure(minutes: Option<u64>, effort: Effort, say: fn(&str)) -> any
     Ok(figures)
 }
 
-/// What a process took: percent of a core while idle, and its bytes before and after the heartbeats.
+/// Usage of a process: percent of a core while idle, and its bytes before and after the heartbeats.
 fn cost(name: &str, cpu: f64, memory: (u64, u64)) -> [Figure; 3] {
     let (before, after) = (memory.0 as f64 / MIB, memory.1 as f64 / MIB);
     let cpu = Figure::new(format!("idle.cpu_percent.{name}"), "%", vec![cpu]);
@@ -80,7 +80,7 @@ fn cost(name: &str, cpu: f64, memory: (u64, u64)) -> [Figure; 3] {
     [cpu, held, growth]
 }
 
-/// Messages written while idle: none but leases.
+/// Messages written while idle: only leases are allowed.
 fn written(stream: &str, messages: u64) -> Figure {
     let figure = Figure::new(format!("idle.messages.{}", stream.to_lowercase()), "", vec![messages as f64]);
     if stream == LEASES { figure } else { figure.promise(Promise::AtMost(0.0)) }
@@ -88,7 +88,7 @@ fn written(stream: &str, messages: u64) -> Figure {
 
 /// Two instances of each service, with an instrument in every partition.
 struct Rig {
-    world: World,
+    base: TestPipeline,
     partitions: u32,
     instances: BTreeMap<String, Instance>,
     producer: Connection,
@@ -100,21 +100,20 @@ struct Rig {
 impl Rig {
     async fn new() -> anyhow::Result<Self> {
         let limits = Limits::default();
-        let world = World::with_limits(&limits).await;
-        let (producer, admin) = (world.server.connect("producer").await, world.server.connect("admin").await);
+        let base = TestPipeline::with_limits(&limits).await;
+        let (producer, admin) = (base.server.connect("producer").await, base.server.connect("admin").await);
         let mut instances = BTreeMap::new();
         for service in ["stream-processor", "aggregator"] {
             for number in 0..2 {
                 let name = format!("{service}.{number}");
-                let mut command = world.program(service);
+                let mut command = base.program(service);
                 command.arg("run");
                 command.env(LEASE_TTL_VARIABLE, format!("{}s", LEASE_TTL.as_secs()));
-                let instance = Instance::start(&name, world.dir.path(), &mut command)?;
+                let instance = Instance::start(&name, base.dir.path(), &mut command)?;
                 instances.insert(name, instance);
             }
         }
-        let rig =
-            Self { world, partitions: limits.partitions, instances, producer, admin, event_ms: 1_600_000_000_000 };
+        let rig = Self { base, partitions: limits.partitions, instances, producer, admin, event_ms: 1_600_000_000_000 };
         rig.publish(|instrument| ticks::tick(instrument, rig.event_ms)).await?;
         Ok(rig)
     }
@@ -136,7 +135,7 @@ impl Rig {
         Ok(())
     }
 
-    /// Lets time pass; nobody may end meanwhile.
+    /// Lets time pass; no process may end meanwhile.
     async fn pass(&mut self, time: Duration) -> anyhow::Result<()> {
         let start = Instant::now();
         while start.elapsed() < time {
@@ -153,15 +152,15 @@ impl Rig {
 
     fn processes(&self) -> impl Iterator<Item = (String, u32)> {
         let services = self.instances.iter().map(|(name, instance)| (name.clone(), instance.id()));
-        services.chain([(NATS.to_owned(), self.world.server.id())])
+        services.chain([(NATS.to_owned(), self.base.server.id())])
     }
 
-    /// Seconds of processor time that each process has used.
+    /// Processor seconds of each process.
     fn cpu(&self) -> anyhow::Result<BTreeMap<String, f64>> {
         self.processes().map(|(name, id)| Ok((name, cpu_seconds(id)?))).collect()
     }
 
-    /// Bytes of each process, shared pages counted in part.
+    /// PSS of each process in bytes.
     fn memory(&self) -> anyhow::Result<BTreeMap<String, u64>> {
         self.processes().map(|(name, id)| Ok((name, pss_bytes(id)?))).collect()
     }

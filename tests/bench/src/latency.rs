@@ -1,4 +1,4 @@
-//! How long a live tick takes, and the candle that it closes, at three rates.
+//! Latency of a live tick, and of the candle that it closes, at three rates.
 
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::pipeline::Pipeline;
 use super::report::{Figure, Promise};
 use super::times::Times;
 
-/// Ticks a second, how long a run of them takes, and how fast event time passes beside the clock.
+/// Ticks per second, length of a run, and speed of event time relative to the clock.
 const FEEDS: [(u64, Duration, u64); 5] = [
     (10, Duration::from_secs(20), FAST),
     (100, Duration::from_secs(20), FAST),
@@ -19,21 +19,21 @@ const FEEDS: [(u64, Duration, u64); 5] = [
     (100, Duration::from_secs(20), 1),
     (1_000, Duration::from_secs(10), 1),
 ];
-/// At this speed a tick is 15 seconds after the one before, and a candle has four.
+/// At this speed ticks are 15 seconds of event time apart, so a candle has four.
 const FAST: u64 = 15;
 const QUICK: Duration = Duration::from_secs(5);
-/// What is not counted at the beginning of each feed: instruments come for the first time, files are made.
+/// Warm-up of each feed: new instruments appear and files are created.
 const WARM: Duration = Duration::from_secs(4);
 
-/// A price may take so many times as long as storing its tick in FEED, at the median of 100 ticks a second.
+/// Promise at the median of 100 ticks a second: a price takes at most this multiple of the time to store its tick in FEED.
 const RATIO: (u64, f64) = (100, 6.0);
 
 /// Measures feeds of 10, 100 and 1,000 ticks a second, each with a fresh store.
 ///
 /// # Errors
-/// A program fails, or something does not arrive.
+/// A program fails, or a result does not arrive.
 pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
-    // What other parts have left to write is not the load of a live feed.
+    // Pending writes of other measurements are no load of a live feed.
     ensure!(Command::new("sync").status()?.success(), "cannot write out what waits for the disk");
     let mut figures = Vec::new();
     for (rate, length, speed) in FEEDS {
@@ -50,7 +50,7 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
 }
 
 impl Schedule {
-    /// Medians over the runs for what each run has enough of; the rare ones are of all runs together.
+    /// Medians over the runs for frequent results; rare ones are taken over all runs together.
     fn figures(self, arrivals: &Arrivals) -> Vec<Figure> {
         let numbered = |times: &[Option<Duration>]| -> Vec<(u64, Duration)> {
             times.iter().zip(0..).filter_map(|(time, number)| Some((number, (*time)?))).collect()
@@ -86,7 +86,7 @@ impl Schedule {
         let all = std::slice::from_ref(&all);
         let p50 = figure("p50", 500, &by_run);
         let rare = [figure("p99", 990, &by_run), figure("p999", 999, all), figure("max", 1_000, all)];
-        // What all else is beside has nothing but its own median.
+        // The figure that the others are relative to has no ratio itself.
         let rare = rare.map(|figure| if beside.is_none() { figure.against(&p50) } else { figure });
         [p50].into_iter().chain(rare).collect()
     }

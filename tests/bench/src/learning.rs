@@ -1,5 +1,5 @@
-//! What learning costs: the whole one-shot run on the bundled hours with the original's recipe, the training alone, and a
-//! large matrix beside XGBoost's own Python package.
+//! Cost of learning: the complete one-shot run on the bundled hours with the original's recipe, the training alone, and
+//! a large matrix compared with XGBoost's own Python package.
 
 pub mod fit;
 pub mod once;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use pipeline_tests::programs::program;
-use pipeline_tests::world::sample_lines;
+use pipeline_tests::test_pipeline::sample_lines;
 use serde_json::Value;
 
 use self::fit::Fit;
@@ -20,18 +20,18 @@ use super::effort::Effort;
 use super::report::{Figure, Promise};
 
 const SAMPLE: &str = "btcusdt_1h_2019-2023.csv.gz";
-/// As many rows as the original program had.
+/// The number of rows of the original program.
 pub(super) const CALENDAR_ROWS: usize = 9_200;
-/// The promises: the score of the random split, and the time of a fit in parts of the package's.
+/// Promises: score of the random split, and ratio of a fit to the package's time.
 const R2_MIN: f64 = 0.99;
 const RATIO_MAX: f64 = 1.2;
-/// Both sides grow the same trees: sums over threads may round otherwise, no more.
+/// Both sides grow the same trees; only the rounding of sums over threads may differ.
 const RMSE_DIFFERENCE_MAX: f64 = 1e-3;
 
 /// Measures all three.
 ///
 /// # Errors
-/// A program fails, or Python's package is not there.
+/// A program fails, or the Python package is missing.
 pub fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let folder = tempfile::tempdir()?;
     let recording = folder.path().join("hours.csv");
@@ -47,7 +47,7 @@ pub fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     Ok([once].into_iter().chain(trainings).chain(matrix).collect())
 }
 
-/// `trainer train` with the original's recipe: the process, and the part that reads, fits and scores by its own word.
+/// `trainer train` with the original's recipe: the whole process, and its own figure for reading, fitting and scoring.
 fn trainings(folder: &Path, recording: &Path, effort: Effort, whole: &Figure) -> anyhow::Result<[Figure; 3]> {
     let (mut process, mut training, mut r2) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..effort.runs {
@@ -62,7 +62,7 @@ fn trainings(folder: &Path, recording: &Path, effort: Effort, whole: &Figure) ->
     Ok([process, training, Figure::new("learning.r2", "", r2).promise(Promise::AtLeast(R2_MIN))])
 }
 
-/// Our learner and the package on the same rows, in turns, so that whatever else the machine does hits both.
+/// The trainer's learner and the package on the same rows, in turns, so that other load affects both.
 fn matrix(folder: &Path, effort: Effort) -> anyhow::Result<Vec<Figure>> {
     fit::write_matrix(folder)?;
     let (mut ours, mut python) = (Vec::new(), Vec::new());
@@ -99,7 +99,7 @@ pub(super) fn write_hours(path: &Path) -> anyhow::Result<()> {
     Ok(rows.flush()?)
 }
 
-/// Trains as a user would; returns the card.
+/// Trains like a user; returns the card.
 pub(super) fn train(folder: &Path, recording: &Path) -> anyhow::Result<Value> {
     let mut command: Command = program("trainer", folder);
     command.args(["train", "--coin", "bitcoin", "--quote", "usdt", "--recipe", "calendar", "--split", "random"]);

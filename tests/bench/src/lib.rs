@@ -1,7 +1,7 @@
-//! What `scripts/bench` measures: how fast a replay is and a live tick, how that grows, what it takes of a machine, how long
-//! a takeover and a recovery take, and what idleness, archiving, learning and an audit cost.
+//! Measurements of `scripts/bench`: throughput of a replay, latency of a live tick, scaling, footprint, takeover and
+//! recovery times, and the costs of idleness, archiving, learning and audits.
 
-// An environment that is not as the run needs it ends the run.
+// An unsuitable environment may end the run.
 #![allow(clippy::unwrap_used)]
 
 pub mod archive;

@@ -1,9 +1,9 @@
-//! A live feed and a viewer of it: how long each tick takes from the instant at which it is due to leave for FEED until the
-//! viewer has its price, and from the tick that closes a minute until the viewer has the minute's final candle.
+//! A live feed and its viewer: the time from the instant at which a tick is due to leave for FEED until the viewer has
+//! its price, and from the tick that closes a minute until the viewer has the minute's final candle.
 //!
-//! The feed is an open loop: each tick leaves when it is due, whatever became of those before, and its time counts from
-//! then. One tick is one message. There are as many instruments as ticks a second, so each has one a second; event time may
-//! pass faster than the clock, so that minutes close often. A viewer without a password listens.
+//! The feed is an open loop: each tick leaves when it is due, independent of earlier ones, and its time counts from
+//! then. One tick is one message. There are as many instruments as ticks per second, so each has one per second. Event
+//! time may pass faster than the clock, so that minutes close often. The viewer has no password.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -24,51 +24,52 @@ use super::times::Times;
 
 /// 2023-01-01.
 const FIRST_MS: i64 = 1_672_531_200_000;
-/// How far behind the newest tick the watermark of the shipped settings is.
+/// Disorder bound of the shipped settings.
 const DISORDER_MS: i64 = 5_000;
-/// What has not come after this long is lost.
+/// A result that has not arrived after this long is lost.
 const LOST: Duration = Duration::from_secs(10);
 
-/// When each tick is due, and what it says.
+/// When each tick is due, and its content.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Schedule {
-    /// Ticks a second, and instruments.
+    /// Ticks per second, and instruments.
     pub(super) rate: u64,
-    /// So many times as fast as the clock event time passes.
+    /// Speed of event time relative to the clock.
     pub(super) speed: u64,
-    /// Ticks before the first run, which do not count.
+    /// Warm-up ticks before the first run.
     pub(super) warm: u64,
     /// Ticks of one run.
     pub(super) run: u64,
     pub(super) runs: usize,
 }
 
-/// When everything of one feed came, counted from when it was due.
+/// Arrival times of all results of a feed, relative to when their tick was due.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals {
-    /// By tick: until FEED had confirmed it.
+    /// By tick: time until FEED confirmed it.
     pub(super) stored: Vec<Option<Duration>>,
-    /// By tick: until its price came.
+    /// By tick: time until its price arrived.
     pub(super) prices: Vec<Option<Duration>>,
-    /// The ticks that close a minute, and how long after them its candle came.
+    /// The ticks that close a minute, with the time until its candle arrived.
     pub(super) candles: Vec<(u64, Duration)>,
 }
 
-/// Feeds, and listens until everything has come or nothing comes any more. `beside` learns when the first tick is due.
+/// Feeds and listens until everything has arrived or nothing arrives any more. `beside` receives the time at which the
+/// first tick is due.
 ///
 /// # Errors
-/// FEED refuses a tick, or a result comes twice.
+/// FEED refuses a tick, or a result arrives twice.
 pub(super) async fn feed(
     pipeline: &Pipeline,
     schedule: Schedule,
     beside: impl FnOnce(Instant),
 ) -> anyhow::Result<Arrivals> {
-    let url = pipeline.world.server.url();
+    let url = pipeline.base.server.url();
     let viewer = Connection::open(&NatsArgs::at(url), None).await?;
     let mut listener = Listener::new(viewer.client(), schedule).await?;
-    let producer = pipeline.world.server.connect("producer").await;
+    let producer = pipeline.base.server.connect("producer").await;
     let handle = Handle::current();
-    // A moment ahead, so that the first tick is not late already.
+    // A moment in the future, so that the first tick is not late.
     let start = Instant::now() + Duration::from_millis(100);
     beside(start);
     let sending = tokio::task::spawn_blocking(move || send(schedule, start, &producer, &handle));
@@ -80,8 +81,8 @@ pub(super) async fn feed(
     Ok(arrivals)
 }
 
-/// Sends each tick when it is due, and waits for no answer. The timers of the runtime are too coarse for that: they count
-/// whole milliseconds.
+/// Sends each tick when it is due, without waiting for answers. The runtime's timers are too coarse for that: they
+/// count whole milliseconds.
 fn send(
     schedule: Schedule,
     start: Instant,
@@ -105,10 +106,10 @@ fn send(
 }
 
 fn instrument(number: u64) -> Instrument {
-    Instrument::new(&format!("coin-{number}"), "usd").expect("a name as any other")
+    Instrument::new(&format!("coin-{number}"), "usd").expect("a valid name")
 }
 
-/// A viewer who notes when everything came.
+/// A viewer that records arrival times.
 struct Listener {
     schedule: Schedule,
     prices: Subscriber,
@@ -116,14 +117,14 @@ struct Listener {
     numbers: HashMap<String, u64>,
 }
 
-/// What is read of a price.
+/// The decoded part of a price.
 #[derive(Deserialize)]
 struct PriceSeen {
     coin: String,
     event_ms: i64,
 }
 
-/// What is read of a candle.
+/// The decoded part of a candle.
 #[derive(Deserialize)]
 struct CandleSeen {
     coin: String,
@@ -177,7 +178,7 @@ impl Listener {
         Ok(arrivals)
     }
 
-    /// The ticks that these are the prices of.
+    /// The ticks of these prices.
     fn prices_of(&self, payload: &Bytes) -> anyhow::Result<Vec<u64>> {
         let number = |line| {
             let seen: PriceSeen = serde_json::from_slice(line)?;
@@ -191,7 +192,7 @@ impl Listener {
         codec::lines(payload).map(|(_, line)| number(line)).collect()
     }
 
-    /// The ticks that have closed these candles.
+    /// The ticks that closed these candles.
     fn closing_of(&self, payload: &Bytes) -> anyhow::Result<Vec<u64>> {
         let number = |line| {
             let seen: CandleSeen = serde_json::from_slice(line)?;
@@ -208,12 +209,12 @@ impl Schedule {
         self.warm + self.run * self.runs as u64
     }
 
-    /// Event time from one tick to the next.
+    /// Event time between two ticks.
     fn step_ms(self) -> i64 {
         (1_000 * self.speed / self.rate) as i64
     }
 
-    /// When a tick is due, from the start on.
+    /// When a tick is due, from the start.
     pub(super) fn due(self, number: u64) -> Duration {
         Duration::from_nanos(number * 1_000_000_000 / self.rate)
     }
@@ -226,17 +227,17 @@ impl Schedule {
         ((event_ms - FIRST_MS) / self.step_ms()) as u64
     }
 
-    /// The first tick of an instrument whose watermark reaches the end of the minute that starts then.
+    /// The first tick of an instrument with which the watermark reaches the end of the minute starting then.
     fn closing(self, instrument: u64, start_ms: i64) -> u64 {
         let after_ms = start_ms + Window::Minute.size().ms() + DISORDER_MS - FIRST_MS;
         let first = (after_ms as u64).div_ceil(self.step_ms() as u64);
         first + (instrument + self.rate - first % self.rate) % self.rate
     }
 
-    /// Whether everything that the feed gives has come.
+    /// Checks that every result of the feed has arrived.
     ///
     /// # Errors
-    /// What did not come.
+    /// The missing results.
     pub(super) fn check_complete(self, arrivals: &Arrivals) -> anyhow::Result<()> {
         let prices = arrivals.prices.iter().filter(|price| price.is_none()).count();
         let candles = self.candles() - arrivals.candles.len() as u64;
@@ -244,7 +245,7 @@ impl Schedule {
         Ok(())
     }
 
-    /// Candles that the whole feed closes: every instrument has ticks in every minute.
+    /// Number of candles that the whole feed closes: every instrument has ticks in every minute.
     fn candles(self) -> u64 {
         let minutes = |instrument: u64| {
             let starts = (0..).map(move |minute: i64| FIRST_MS + minute * Span::MINUTE.ms());
@@ -253,12 +254,12 @@ impl Schedule {
         (0..self.rate).map(minutes).sum()
     }
 
-    /// Which run a tick belongs to; `None` for the first ones.
+    /// The run of a tick; `None` for warm-up ticks.
     pub(super) fn run_of(self, number: u64) -> Option<usize> {
         Some((number.checked_sub(self.warm)? / self.run) as usize)
     }
 
-    /// What came after each tick of a run.
+    /// The times of one run's ticks.
     pub(super) fn of_run(self, run: usize, all: impl Iterator<Item = (u64, Duration)>) -> Times {
         all.filter(|(number, _)| self.run_of(*number) == Some(run)).map(|(_, time)| time).collect()
     }
@@ -269,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_minute_is_closed_by_the_first_tick_that_is_far_enough_behind_it() {
+    fn a_minute_closes_at_the_first_tick_beyond_the_disorder_bound() {
         let schedule = Schedule { rate: 10, speed: 15, warm: 0, run: 200, runs: 1 };
         for instrument in 0..schedule.rate {
             for start_ms in [FIRST_MS, FIRST_MS + 120_000] {
@@ -280,12 +281,12 @@ mod tests {
                 assert_eq!(own.clone().find(|&number| is_behind(number)), Some(closing), "{instrument} {start_ms}");
             }
         }
-        // 20 ticks of each 15 s apart: 4 minutes are closed by the last, 285 s and 5 s of disorder after the first.
+        // 20 ticks each, 15 s apart: the last one closes 4 minutes, 285 s plus 5 s of disorder after the first.
         assert_eq!(schedule.candles(), 40);
     }
 
     #[test]
-    fn a_tick_is_known_by_its_time_and_belongs_to_a_run_once_it_is_warm() {
+    fn a_tick_is_known_by_its_time_and_counts_after_warm_up() {
         let schedule = Schedule { rate: 1_000, speed: 15, warm: 1_000, run: 500, runs: 2 };
         assert_eq!((schedule.ticks(), schedule.number_at(schedule.event_ms(1_234))), (2_000, 1_234));
         assert_eq!(

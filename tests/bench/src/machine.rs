@@ -1,4 +1,4 @@
-//! The machine on which something was measured.
+//! The machine of a measurement.
 
 use std::fmt;
 use std::process::Command;
@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use pipeline_tests::server::{checkout, go_settings};
 use serde_json::{Value, json};
 
-/// What figures depend on.
+/// Properties that figures depend on.
 #[derive(Debug)]
 pub struct Machine {
     processor: String,
@@ -16,17 +16,17 @@ pub struct Machine {
     kernel: String,
     file_system: String,
     nats_server: String,
-    /// Variables of the Go runtime that it runs with.
+    /// Variables of the Go runtime.
     go_settings: String,
     revision: String,
-    /// How the programs were built.
+    /// Build profile of the programs.
     profile: &'static str,
 }
 
-/// Looks at this machine.
+/// Reads the properties of this machine.
 ///
 /// # Errors
-/// It is no Linux, or stores would be in memory.
+/// It does not run Linux, or stores would be in memory.
 pub fn describe() -> anyhow::Result<Machine> {
     let read = |path: &str| std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"));
     let processors = read("/proc/cpuinfo")?;
@@ -52,7 +52,7 @@ pub fn describe() -> anyhow::Result<Machine> {
 }
 
 impl Machine {
-    /// For machines.
+    /// As JSON.
     pub fn json(&self) -> Value {
         json!({
             "processor": self.processor,
@@ -76,7 +76,7 @@ impl fmt::Display for Machine {
     }
 }
 
-/// What a command prints.
+/// Output of a command.
 fn said(command: &mut Command) -> anyhow::Result<String> {
     let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
     ensure!(output.status.success(), "{command:?} failed");

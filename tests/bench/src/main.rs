@@ -17,7 +17,7 @@ use bench::{archive, attack, audit, footprint, growth, idle, latency, markdown, 
 use clap::{Parser, ValueEnum};
 use futures::FutureExt;
 use pipeline_tests::interrupt;
-use pipeline_tests::world::LEASE_TTL;
+use pipeline_tests::test_pipeline::LEASE_TTL;
 
 /// Measures the pipeline: what docs/benchmarks.md states
 #[derive(Debug, Clone, Parser)]

@@ -1,8 +1,8 @@
-//! More live messages than a machine can take: what FEED stores and MARKET makes of it each second, and how long it takes
-//! until all is made up for.
+//! Overload: more live messages than a machine can process. Measures what FEED stores and MARKET processes each second,
+//! and the time to catch up.
 //!
-//! Single messages, sent without waiting for an answer, are what a producer of one's own may send; the shipped producer waits
-//! for its answers and packs what has to wait, so that it slows down instead.
+//! Single messages sent without waiting for answers are what a custom producer may send. The shipped producer waits for
+//! answers and packs waiting ticks, so it slows down instead.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,42 +14,42 @@ use bus::Stream;
 use bus::stream::MARKET_STEP;
 use bus::topology::stream_info;
 use pipeline_tests::programs::Running;
-use pipeline_tests::server::password;
+use pipeline_tests::users::password;
 
 use super::effort::Effort;
 use super::pipeline::Pipeline;
 use super::report::{Figure, Promise};
 use super::workload::Workload;
 
-/// Single messages a second, each of an instrument of its own.
+/// Single messages per second, each of an instrument of its own.
 const RATE: u64 = 3_000;
 const LENGTH: Duration = Duration::from_secs(20);
-/// Instruments of the shipped producer, each with a row of a minute in every second.
+/// Instruments of the shipped producer, each with a one-minute row every second.
 const INSTRUMENTS: usize = 10_000;
 const ROWS: Duration = Duration::from_secs(60);
 const ROWS_QUICK: Duration = Duration::from_secs(10);
 const SPEED: &str = "60x";
-/// How often the streams are looked at.
+/// Interval of stream samples.
 const LOOK: Duration = Duration::from_millis(500);
-/// Looks in the window in which MARKET must move.
+/// Samples in the window in which MARKET must progress.
 const WINDOW: usize = 10;
-/// A step that is behind for so long has said so.
+/// A step that is behind for this long must have warned.
 const SAID: Duration = Duration::from_secs(15);
-/// Messages that are written at once.
+/// Length of a burst of writes.
 const TURN: Duration = Duration::from_millis(10);
 const FIRST_MS: i64 = 1_672_531_200_000;
 
 /// Overloads one pipeline with single messages and another with the shipped producer.
 ///
 /// # Errors
-/// A program fails, or something is lost.
+/// A program fails, or a message is lost.
 pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let mut figures = single(say).await?;
     figures.extend(shipped(effort.pick(ROWS, ROWS_QUICK), say).await?);
     Ok(figures)
 }
 
-/// What the streams held at one moment.
+/// Contents of the streams at one moment.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     at: Duration,
@@ -58,7 +58,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// The step counts its backlog partition by partition, each at its time: twice its limit is above it for certain.
+    /// The step measures its backlog partition by partition, at different times: twice its limit is certainly above it.
     fn is_behind(&self) -> bool {
         self.feed - self.accepted > 2_000
     }
@@ -66,7 +66,7 @@ impl Seen {
 
 async fn single(say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let mut pipeline = Pipeline::start(1).await?;
-    let port = pipeline.world.server.port();
+    let port = pipeline.base.server.port();
     let start = Instant::now();
     let sending = tokio::task::spawn_blocking(move || send(port));
     let seen = watch(&pipeline, start, || !sending.is_finished()).await;
@@ -86,13 +86,13 @@ async fn single(say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     Ok(vec![
         Figure::new("overload.single.feed_per_s", "1/s", vec![per_s(last.feed)]),
         Figure::new("overload.single.market_per_s", "1/s", vec![per_s(last.accepted)]),
-        // It must move, however slowly.
+        // It must progress, however slowly.
         Figure::new("overload.single.market_slowest_per_s", "1/s", vec![slowest]).promise(Promise::AtLeast(1.0)),
         Figure::seconds("overload.single.caught_up_s", &[caught_up]),
     ])
 }
 
-/// What FEED has stored once it has taken or dropped everything: messages wait in the server's memory.
+/// Size of FEED once it has stored or dropped everything: messages wait in the server's memory.
 async fn stored(pipeline: &Pipeline) -> anyhow::Result<u64> {
     let mut before = None;
     loop {
@@ -104,19 +104,19 @@ async fn stored(pipeline: &Pipeline) -> anyhow::Result<u64> {
     }
 }
 
-/// For how long a step was behind by more than it may be without saying so.
+/// How long a step was behind by more than the limit for a warning.
 fn behind(seen: &[Seen]) -> Duration {
     let runs = seen.chunk_by(|a, b| a.is_behind() == b.is_behind()).filter(|run| run[0].is_behind());
     runs.map(|run| run[run.len() - 1].at - run[0].at).max().unwrap_or_default()
 }
 
-/// Prices a second from the first to the last of these looks.
+/// Prices per second from the first to the last of these samples.
 fn moved(seen: &[Seen]) -> f64 {
     let (first, last) = (seen[0], seen[seen.len() - 1]);
     (last.accepted - first.accepted) as f64 / (last.at - first.at).as_secs_f64()
 }
 
-/// Looks at FEED and MARKET while something goes on. A look that is not answered is left out: the next one tells more.
+/// Samples FEED and MARKET during some work. An unanswered sample is skipped.
 async fn watch(pipeline: &Pipeline, start: Instant, goes_on: impl Fn() -> bool) -> Vec<Seen> {
     let mut seen = Vec::new();
     while goes_on() {
@@ -129,12 +129,12 @@ async fn watch(pipeline: &Pipeline, start: Instant, goes_on: impl Fn() -> bool) 
     seen
 }
 
-/// Sends ticks at the rate, whatever becomes of them; returns how many.
+/// Sends ticks at the rate, without waiting for answers; returns their number.
 fn send(port: u16) -> anyhow::Result<u64> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     let password = password("producer");
     write!(stream, "CONNECT {{\"verbose\":false,\"user\":\"producer\",\"pass\":\"{password}\"}}\r\nPING\r\n")?;
-    // The server pings in turn; nothing of what it says matters.
+    // Reads the server's pings and other output, which do not matter here.
     let mut heard = stream.try_clone()?;
     std::thread::spawn(move || while matches!(heard.read(&mut [0; 4_096]), Ok(1..)) {});
     let (start, mut sent) = (Instant::now(), 0);
@@ -156,7 +156,7 @@ fn message(number: u64) -> String {
     format!("PUB feed.tick.c{coin}.usd {}\r\n{tick}\r\n", tick.len())
 }
 
-/// As many rows a second as there are instruments.
+/// As many rows per second as there are instruments.
 async fn shipped(length: Duration, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let mut pipeline = Pipeline::start(1).await?;
     let dir = tempfile::tempdir()?;

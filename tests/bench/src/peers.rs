@@ -1,5 +1,5 @@
-//! Others at the same work on the same machine: Spark, which the original program was built on, Flink, and Polars in one
-//! batch as the floor.
+//! Other software with the same work on the same machine: Spark, which the original program used, Flink, and Polars in
+//! one batch as a lower bound.
 
 mod tools;
 mod windows;
@@ -20,43 +20,43 @@ use super::pipeline::Pipeline;
 use super::report::{Figure, Promise};
 use super::workload::{TICKS, Workload};
 
-/// How many times as long as ours the others take for a replay, at least.
+/// Promises: minimum ratios of their times to ours.
 const SPARK_RATIO_MIN: f64 = 15.0;
 const SPARK_ONE_BATCH_RATIO_MIN: f64 = 1.5;
 const SPARK_LEARNING_RATIO_MIN: f64 = 100.0;
 const FLINK_RATIO_MIN: f64 = 4.5;
-/// Ticks of a file that the others read, and of a micro-batch of Spark: as many as we store in one transaction.
+/// Ticks of a file for the others, and of a micro-batch of Spark: as many as one transaction stores here.
 const FILE_TICKS: usize = 32_000;
-/// The recording to learn from, for both sides.
+/// The recording to train on, for both sides.
 const HOURS: &str = "hours.csv";
-/// Ticks whose way through Spark is measured, and how many come in a second.
+/// Ticks whose latency through Spark is measured, and their rate per second.
 const LATENCY_TICKS: usize = 3_000;
 const LATENCY_RATE: usize = 100;
 
-/// What a program of theirs measures in one process.
+/// Measurements of one process of another program.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Measured {
-    /// The work done for the first time, as ours is done: by processes that are ready and have not worked yet.
+    /// The first run, like ours: by processes that are ready but have not worked yet.
     seconds: f64,
-    /// Once more in the same process, when its code is compiled.
+    /// A second run in the same process, with compiled code.
     again_seconds: f64,
-    /// Once more, with all files in one micro-batch: nothing is stored before the end.
+    /// A run with all files in one micro-batch: nothing is stored before the end.
     one_batch_seconds: f64,
-    /// Memory of the program and its JVM after the first time.
+    /// Memory of the program and its JVM after the first run.
     memory_bytes: f64,
 }
 
 #[derive(Debug, Deserialize)]
 struct Latencies {
-    /// Seconds from a tick's file to its micro-batch.
+    /// Seconds from the creation of a tick's file to its micro-batch.
     latencies: Vec<f64>,
 }
 
-/// Lets each of them that is installed work so often.
+/// Measures each installed program this often.
 ///
 /// # Errors
-/// One fails, or makes other windows than we do.
+/// A program fails, or its windows differ from ours.
 pub async fn measure(runs: usize, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
     let workload = Workload::one(dir.path(), TICKS)?;
@@ -72,7 +72,7 @@ pub async fn measure(runs: usize, say: fn(&str)) -> anyhow::Result<Vec<Figure>> 
         figures.extend(flink(dir.path(), runs, &reference, &ours).await?);
         say(&format!("{runs} replays of {TICKS} ticks (Flink)"));
     } else {
-        say("Flink is not there (see scripts/setup --peers): no figure of it");
+        say("Flink is not installed (see scripts/setup --peers): no figure for it");
     }
     figures.extend(spark(dir.path(), runs, &reference, [&ours, &memory]).await?);
     say(&format!("{runs} replays of {TICKS} ticks (Spark)"));
@@ -83,10 +83,10 @@ pub async fn measure(runs: usize, say: fn(&str)) -> anyhow::Result<Vec<Figure>> 
     Ok(figures)
 }
 
-/// Our replays, and the windows that the last one made.
+/// Our replays, and the windows of the last one.
 struct Ours {
     seconds: Figure,
-    /// Of nats-server and both steps, right after a replay.
+    /// Memory of nats-server and both steps, right after a replay.
     memory: Figure,
     windows: Windows,
 }
@@ -104,7 +104,7 @@ async fn replay_ours(workload: &Workload, runs: usize) -> anyhow::Result<Ours> {
     Ok(Ours { seconds, memory: Figure::new("peers.candlewire.memory_mb", "MB", megabytes), windows })
 }
 
-/// Replays in a process of its own each time, and compares the windows each time.
+/// Replays in a new process each time, and compares the windows each time.
 async fn replay(tool: Tool, program: &str, dir: &Path, runs: usize, ours: &Windows) -> anyhow::Result<Vec<Measured>> {
     let mut measured = Vec::with_capacity(runs);
     for _ in 0..runs {
@@ -127,7 +127,7 @@ async fn flink(dir: &Path, runs: usize, reference: &Windows, ours: &Figure) -> a
     Ok(vec![first.against(ours), again.against(ours), ratio])
 }
 
-/// Beside our time and our memory.
+/// Relative to our time and our memory.
 async fn spark(
     dir: &Path,
     runs: usize,
@@ -146,7 +146,7 @@ async fn spark(
     Ok(times.into_iter().chain([ratio, one_batch_ratio, memory.against(our_memory)]).collect())
 }
 
-/// The original's recipe: the whole process on our side, without starting the session on theirs.
+/// The original's recipe: the whole process on our side, without the session start on theirs.
 async fn learn(dir: &Path, runs: usize) -> anyhow::Result<Vec<Figure>> {
     let (mut own, mut theirs): (Vec<Duration>, Vec<Measured>) = (Vec::new(), Vec::new());
     for _ in 0..runs {
@@ -179,7 +179,7 @@ fn figure(name: &str, unit: &'static str, measured: &[Measured], value: fn(&Meas
     Figure::new(name, unit, measured.iter().map(value).collect())
 }
 
-/// Writes the rows without a heading, in order: into one file, and dealt to many as streams of files come.
+/// Writes the rows without heading, in order: into one file, and split into many, as streams of files are.
 fn write_ticks(workload: &Workload, dir: &Path) -> anyhow::Result<()> {
     let (_, recording) = workload.recordings.first().context("no recording")?;
     let mut rows = BufReader::new(File::open(recording)?).lines().skip(1).peekable();

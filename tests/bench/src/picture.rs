@@ -1,4 +1,4 @@
-//! `bench.png`: every figure that has a promise, as a share of it.
+//! `bench.png`: every figure with a promise, as a share of it.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use reporter::plot::{Bar, bars};
 
 use super::report::Figure;
 
-/// Draws figures; those without a promise are left out.
+/// Draws the figures that have a promise.
 ///
 /// # Errors
 /// The file cannot be written.

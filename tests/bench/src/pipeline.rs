@@ -1,4 +1,4 @@
-//! A server on a fresh store and the services of one measurement, as their user starts them.
+//! A server with a fresh store and the services of one measurement, started like users start them.
 
 use std::collections::BTreeMap;
 use std::fs::DirEntry;
@@ -16,16 +16,16 @@ use bus::{Connection, Stream};
 use pipeline_tests::health::Watched;
 use pipeline_tests::process::{cpu_seconds, has_ended};
 use pipeline_tests::programs::{NEVER, Running};
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::Value;
 
 use super::workload::Workload;
 
-/// Pause between two looks at what is committed; each is one small request.
+/// Interval of progress checks; each is one small request.
 const LOOK: Duration = Duration::from_millis(2);
-/// How long a replay may go without progress.
+/// Longest time without progress of a replay.
 const STALLED: Duration = Duration::from_secs(60);
-/// The name that the server goes by among the processes.
+/// Name of the server among the processes.
 pub const NATS: &str = "nats-server";
 const PRODUCER: &str = "producer";
 
@@ -33,36 +33,36 @@ const PRODUCER: &str = "producer";
 #[derive(Debug)]
 pub struct Pipeline {
     /// Server and folder.
-    pub world: World,
+    pub base: TestPipeline,
     /// The services by name, such as `aggregator` or `aggregator.1`.
     pub services: BTreeMap<String, Watched>,
     admin: Connection,
-    /// What the services have warned of.
+    /// Warnings logged by the services.
     warnings: Arc<Mutex<Vec<String>>>,
 }
 
-/// How long a replay took, from the start of the producer's process.
+/// Times of a replay, from the start of the producer's process.
 #[derive(Debug)]
 pub struct Replay {
-    /// Until FEED had everything and the producer had ended.
+    /// Until FEED was complete and the producer had ended.
     pub produced: Duration,
     /// Until MARKET had committed all of FEED.
     pub market: Duration,
-    /// Until STATS had committed all of MARKET: the whole.
+    /// Until STATS had committed all of MARKET: the total.
     pub stats: Duration,
-    /// Seconds of processor time, by process.
+    /// Processor seconds by process.
     pub cpu: BTreeMap<String, f64>,
 }
 
 impl Pipeline {
-    /// Starts server and streams, and so many instances of either step; returns when all are ready.
+    /// Starts server and streams, and this many instances of both steps; returns when all are ready.
     ///
     /// # Errors
-    /// One does not get ready.
+    /// A service does not get ready.
     pub async fn start(instances: usize) -> anyhow::Result<Self> {
-        let world = World::new().await;
-        let admin = world.server.connect("admin").await;
-        let mut pipeline = Self { world, services: BTreeMap::new(), admin, warnings: Arc::default() };
+        let base = TestPipeline::new().await;
+        let admin = base.server.connect("admin").await;
+        let mut pipeline = Self { base, services: BTreeMap::new(), admin, warnings: Arc::default() };
         for number in 0..instances {
             for step in [MARKET_STEP, STATS_STEP] {
                 let name = if number == 0 { step.service.to_owned() } else { format!("{}.{number}", step.service) };
@@ -73,14 +73,14 @@ impl Pipeline {
         Ok(pipeline)
     }
 
-    /// A program of ours as its user starts it, with nothing of what tests change.
+    /// A program of this project, without the settings of tests.
     pub fn program(&self, name: &str) -> Command {
-        let mut command = self.world.program(name);
-        command.env_remove(pipeline_tests::world::LEASE_TTL_VARIABLE);
+        let mut command = self.base.program(name);
+        command.env_remove(pipeline_tests::test_pipeline::LEASE_TTL_VARIABLE);
         command
     }
 
-    /// Starts a service of that name, with its health on a free port.
+    /// Starts a service under this name, with its health on a free port.
     pub fn add(&mut self, name: &str, command: &mut Command) {
         let warnings = self.warnings.clone();
         let note = move |line: &str| {
@@ -91,15 +91,15 @@ impl Pipeline {
         self.services.insert(name.to_owned(), Watched::start(command, note));
     }
 
-    /// Whether a service has warned in these words.
+    /// Whether a service has logged a warning with this text.
     pub fn has_warned(&self, words: &str) -> bool {
         self.warnings.lock().unwrap().iter().any(|line| line.contains(words))
     }
 
-    /// Returns when every service says that it is ready.
+    /// Returns when every service is ready.
     ///
     /// # Errors
-    /// One does not.
+    /// A service does not get ready.
     pub async fn until_ready(&self) -> anyhow::Result<()> {
         let start = Instant::now();
         for (name, service) in &self.services {
@@ -114,10 +114,10 @@ impl Pipeline {
     /// The ids of the server's process and the services'.
     pub fn processes(&self) -> impl Iterator<Item = (&str, u32)> {
         let services = self.services.iter().map(|(name, service)| (name.as_str(), service.process.id()));
-        services.chain([(NATS, self.world.server.id())])
+        services.chain([(NATS, self.base.server.id())])
     }
 
-    /// The producer's command for a replay at full speed.
+    /// The producer command for a replay at full speed.
     pub fn producer(&self, workload: &Workload) -> Command {
         let mut command = self.program(PRODUCER);
         command.args(["run", "--source", "recording", "--gaps", "off"]);
@@ -133,7 +133,7 @@ impl Pipeline {
     /// Replays at full speed and returns when everything is committed.
     ///
     /// # Errors
-    /// A program fails, or nothing moves.
+    /// A program fails, or there is no progress.
     pub async fn replay(&self, workload: &Workload) -> anyhow::Result<Replay> {
         let before = self.cpu()?;
         let start = Instant::now();
@@ -154,10 +154,10 @@ impl Pipeline {
         Ok(Replay { produced, market, stats, cpu })
     }
 
-    /// Seconds of processor time that each process has used.
+    /// Processor seconds of each process.
     ///
     /// # Errors
-    /// One of them has ended.
+    /// A process has ended.
     pub fn cpu(&self) -> anyhow::Result<BTreeMap<String, f64>> {
         self.processes().map(|(name, id)| Ok((name.to_owned(), cpu_seconds(id)?))).collect()
     }
@@ -167,7 +167,7 @@ impl Pipeline {
     /// # Errors
     /// Its folder cannot be read.
     pub fn bytes_on_disk(&self, stream: Stream) -> anyhow::Result<u64> {
-        Ok(bytes_in(&self.world.server.store_of(stream.name()))?)
+        Ok(bytes_in(&self.base.server.store_of(stream.name()))?)
     }
 
     /// Ticks that the stream-processor has accepted.
@@ -179,10 +179,10 @@ impl Pipeline {
         Ok(positions.iter().filter_map(|(_, position)| position.counts["accepted"].as_u64()).sum())
     }
 
-    /// Returns when a step has committed all input that is there now.
+    /// Returns when a step has committed all input that exists now.
     ///
     /// # Errors
-    /// Nothing moves.
+    /// There is no progress.
     pub async fn until_committed(&self, step: Step) -> anyhow::Result<()> {
         let wanted: BTreeMap<u32, u64> =
             standings(&self.admin, step).await?.iter().map(|one| (one.partition, one.input_last)).collect();
@@ -213,13 +213,13 @@ impl Pipeline {
 }
 
 impl Replay {
-    /// Ticks in a second over the whole.
+    /// Ticks per second over the total time.
     pub fn rate(&self, workload: &Workload) -> f64 {
         workload.ticks as f64 / self.stats.as_secs_f64()
     }
 }
 
-/// Bytes of all files in a folder and below. What is removed meanwhile does not count.
+/// Bytes of all files in a folder and below. Files removed meanwhile do not count.
 ///
 /// # Errors
 /// The folder cannot be read.

@@ -1,5 +1,6 @@
-//! What JetStream itself can do: all bytes of a replay again, in messages and batches of the same sizes, read as often as the
-//! steps read them, and nothing decoded. Once with every payload as long as its lines are, once as long as it is stored.
+//! Lower bound from JetStream alone: stores and reads the bytes of a replay again, in messages and batches of the same
+//! sizes, read as often as the steps read them, without decoding. Once with payloads of the length of their lines, once
+//! of their stored length.
 
 use std::time::{Duration, Instant};
 
@@ -13,33 +14,33 @@ use bus::stream::{MARKET_STEP, STATS_STEP, Step};
 use bus::{Connection, RecordKind, Stream, subject};
 use bytes::Bytes;
 use market::Instrument;
-use pipeline_tests::world::World;
+use pipeline_tests::test_pipeline::TestPipeline;
 
 use super::pipeline::Pipeline;
 use super::report::{Figure, Promise};
 
-/// Most that a replay may take, in parts of the time of nats-server alone with the same lines.
+/// Promise: most time of a replay, relative to nats-server alone with the same lines.
 const RATIO_MAX: f64 = 0.7;
-/// About what a position takes.
+/// Approximate size of a position.
 const POSITION_BYTES: usize = 420;
-/// What messages are cut from.
+/// Source of the payloads.
 static ZEROS: [u8; 1024 * 1024] = [0; 1024 * 1024];
 
-/// A message: its subject, and the bytes of its payload.
+/// A message: its subject and the length of its payload.
 type Sized = (String, usize);
 /// Messages that are stored together.
 type Batch = Vec<Sized>;
 
-/// What a replay of one instrument stored, batch by batch.
+/// The sizes of a one-instrument replay's messages, by batch.
 #[derive(Debug)]
-pub struct Shape {
-    /// With each payload as long as its lines are.
+pub struct MessageSizes {
+    /// Lengths of the lines.
     pub lines: Sizes,
-    /// With each payload as long as it is stored.
+    /// Lengths as stored, possibly compressed.
     pub stored: Sizes,
 }
 
-/// Batches of each stream.
+/// The batches of each stream.
 #[derive(Debug)]
 pub struct Sizes {
     partition: u32,
@@ -48,7 +49,7 @@ pub struct Sizes {
     stats: Vec<Batch>,
 }
 
-/// What came of it.
+/// Results of both forms.
 #[derive(Debug)]
 pub struct Raw {
     lines: Runs,
@@ -61,8 +62,8 @@ struct Runs {
     bytes: usize,
 }
 
-impl Shape {
-    /// Reads what a replay has stored.
+impl MessageSizes {
+    /// Reads the sizes from the streams of a replay.
     ///
     /// # Errors
     /// The server does not answer.
@@ -115,24 +116,24 @@ async fn batches(connection: &Connection, stream: Stream, form: Form) -> anyhow:
     Ok(batches)
 }
 
-/// Writes and reads both forms so often, in turns.
+/// Writes and reads both forms this often, in turns.
 ///
 /// # Errors
 /// The server fails.
-pub async fn measure(shape: &Shape, runs: usize) -> anyhow::Result<Raw> {
+pub async fn measure(sizes: &MessageSizes, runs: usize) -> anyhow::Result<Raw> {
     let start = |sizes: &Sizes| Runs { times: Vec::new(), bytes: sizes.bytes() };
-    let mut raw = Raw { lines: start(&shape.lines), stored: start(&shape.stored) };
+    let mut raw = Raw { lines: start(&sizes.lines), stored: start(&sizes.stored) };
     for _ in 0..runs {
-        raw.lines.times.push(run(&shape.lines).await?);
-        raw.stored.times.push(run(&shape.stored).await?);
+        raw.lines.times.push(run(&sizes.lines).await?);
+        raw.stored.times.push(run(&sizes.stored).await?);
     }
     Ok(raw)
 }
 
-/// Writes and reads it once, on a fresh store: three writers and two readers at once, as in a replay.
+/// Writes and reads one form once, on a fresh store: three writers and two readers at a time, as in a replay.
 async fn run(sizes: &Sizes) -> anyhow::Result<Duration> {
-    let world = World::new().await;
-    let connect = async |user| world.server.connect(user).await;
+    let base = TestPipeline::new().await;
+    let connect = async |user| base.server.connect(user).await;
     let (producer, market, stats) =
         (connect("producer").await, connect("stream-processor").await, connect("aggregator").await);
     let start = Instant::now();
@@ -161,7 +162,7 @@ async fn publish(connection: &Connection, batches: &[Batch]) -> anyhow::Result<(
     Ok(())
 }
 
-/// Stores messages as one batch; returns the sequence of the last one.
+/// Stores messages as one batch; returns its last sequence.
 async fn store(connection: &Connection, mut messages: Vec<Numbered>) -> anyhow::Result<u64> {
     let id = batch::unguessable();
     for (number, (_, headers, _)) in (1..).zip(&mut messages) {
@@ -170,7 +171,7 @@ async fn store(connection: &Connection, mut messages: Vec<Numbered>) -> anyhow::
     Ok(batch::send(connection, "bytes", messages).await?.seq)
 }
 
-/// Reads what the step reads of these messages.
+/// Reads the subjects that the step would read.
 async fn read(connection: &Connection, step: Step, partition: u32, batches: &[Batch]) -> anyhow::Result<()> {
     let filters: Vec<_> = step.kinds.iter().map(|&kind| subject::of_partition(step.input, partition, kind)).collect();
     let is_input =
@@ -198,7 +199,7 @@ async fn commit(connection: &Connection, step: Step, sizes: &Sizes) -> anyhow::R
         let output =
             |(subject, bytes): &Sized| message(subject.clone(), *bytes, SCHEMA_HEADER, RecordKind::Price.schema());
         let mut messages: Vec<_> = messages.iter().map(output).collect();
-        // Most commits hold no state: these go by schedule, a few in a replay.
+        // Most commits hold no states: these are stored by schedule, a few per replay.
         let mut position = message(subject::position(stream, partition), POSITION_BYTES, ROLLUP_HEADER, "sub");
         position.1.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, fence.to_string());
         messages.push(position);
@@ -208,9 +209,9 @@ async fn commit(connection: &Connection, step: Step, sizes: &Sizes) -> anyhow::R
 }
 
 impl Raw {
-    /// The figures; `replay` is the time of the replay whose shape it has, of so many ticks.
+    /// The figures; `replay` is the time of the replay with these sizes and this many ticks.
     pub fn figures(&self, replay: &Figure, ticks: usize) -> Vec<Figure> {
-        // The promise is about the records as lines: that fewer bytes are stored is the replay's merit.
+        // The promise is about the uncompressed lines: compression is an achievement of the replay.
         let [megabytes, seconds, ratio] = self.lines.figures("raw", replay);
         let [stored_megabytes, stored_seconds, stored_ratio] = self.stored.figures("raw.stored", replay);
         let (stored_megabytes, stored_seconds) =
@@ -222,7 +223,7 @@ impl Raw {
 }
 
 impl Runs {
-    /// Megabytes, seconds, and the ratio of the replay.
+    /// Megabytes, seconds, and the ratio to the replay.
     fn figures(&self, name: &str, replay: &Figure) -> [Figure; 3] {
         let seconds = Figure::seconds(format!("{name}.seconds"), &self.times);
         let megabytes = self.bytes as f64 / 1e6;

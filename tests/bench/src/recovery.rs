@@ -1,5 +1,5 @@
-//! How long a step takes that starts on a large state: from the start of its process to its first result that is stored, with
-//! its commit or ahead of it, after the process before it was killed.
+//! Recovery time of a step with a large state: from the start of its process, after the previous one was killed, to its
+//! first stored result.
 
 use std::time::{Duration, Instant};
 
@@ -19,35 +19,35 @@ use super::report::Figure;
 use super::workload::{TICKS, Workload};
 
 const INSTRUMENTS: usize = 10_000;
-/// From one tick of an instrument to the next one that a round publishes: every window of the statistics closes.
+/// Event time between two rounds: every window of STATS closes.
 const ROUND_MS: i64 = 86_400_000;
-/// 2024-01-01, after everything that was replayed.
+/// 2024-01-01, after all replayed ticks.
 const FIRST_MS: i64 = 1_704_067_200_000;
 
-/// When the first partition had stored a result, and when all had; and how long all take that run already.
+/// Times until the first and until all partitions had stored a result, and the usual time of a running step.
 struct Recovery {
     first: Duration,
     all: Duration,
     usual: Duration,
 }
 
-/// Replays 10,000 instruments, then kills and starts each step so often.
+/// Replays 10,000 instruments, then kills and restarts each step this often.
 ///
 /// # Errors
-/// A program fails, or a commit never comes.
+/// A program fails, or a commit is missing.
 pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
     let workload = Workload::side_by_side(dir.path(), effort.pick(TICKS, TICKS / 10), INSTRUMENTS)?;
     let mut pipeline = Pipeline::start(1).await?;
     pipeline.replay(&workload).await?;
     let touched = one_in_each_partition(&workload);
-    let producer = pipeline.world.server.connect("producer").await;
+    let producer = pipeline.base.server.connect("producer").await;
     let mut figures = Vec::new();
     let mut event_ms = FIRST_MS;
     for (step, live) in [(MARKET_STEP, "live.price.>"), (STATS_STEP, "live.stats.5m.>")] {
         let mut recoveries = Vec::new();
         for _ in 0..effort.runs {
-            // The window of a round's tick closes with the next round's: two rounds, and the step finds work.
+            // The window of a tick closes with the next round's tick: after two rounds the step has work.
             event_ms += ROUND_MS;
             publish_ticks(&producer, &touched, event_ms).await?;
             pipeline.until_committed(MARKET_STEP).await?;
@@ -75,7 +75,7 @@ fn figures_of(step: Step, recoveries: &[Recovery]) -> [Figure; 3] {
     [first.against(&usual), all, usual]
 }
 
-/// How long it takes until every partition has stored a result, when all run.
+/// The time until every partition has stored a result when all processes run.
 async fn usual(
     pipeline: &Pipeline,
     live: &str,
@@ -96,8 +96,8 @@ async fn results(pipeline: &Pipeline, live: &str) -> anyhow::Result<Subscriber> 
     Ok(results)
 }
 
-/// Kills a step, gives every partition of it something to do, and starts it again. Returns when the first had stored a result,
-/// and when all had.
+/// Kills a step, publishes input for every partition, and restarts it. Returns the times until the first and until all
+/// partitions had stored a result.
 async fn recover(
     pipeline: &mut Pipeline,
     step: Step,
@@ -121,7 +121,7 @@ async fn recover(
     Ok(times)
 }
 
-/// Waits for a result of each of these instruments; returns when the first was there, and when all were.
+/// Waits for a result of each of these instruments; returns the times of the first and of the last.
 async fn until_all(
     results: &mut Subscriber,
     instruments: &[Instrument],
@@ -134,7 +134,7 @@ async fn until_all(
         first.get_or_insert_with(|| start.elapsed());
         left.retain(|wanted| *wanted != coin);
     }
-    Ok((first.context("something was waited for")?, start.elapsed()))
+    Ok((first.context("there is an instrument")?, start.elapsed()))
 }
 
 /// The coin of the next result.

@@ -6,11 +6,11 @@ use bus::Stream;
 
 use super::effort::Effort;
 use super::pipeline::{Pipeline, Replay};
-use super::raw::{self, Raw, Shape};
+use super::raw::{self, MessageSizes, Raw};
 use super::report::{self, Figure};
 use super::workload::{TICKS, Workload};
 
-/// What says more beside another figure of this part.
+/// Figures shown relative to another figure of this part.
 const BESIDE: [(&str, &str); 6] = [
     ("replay.w1.seconds", "raw.seconds"),
     ("replay.w1.ticks_per_s", "raw.ticks_per_s"),
@@ -30,11 +30,11 @@ pub struct Replays {
     recorded: u64,
     /// Bytes on disk after each run, by stream.
     bytes: BTreeMap<&'static str, Vec<u64>>,
-    /// What the last one stored, where nats-server alone is to store it again.
-    shape: Option<Shape>,
+    /// The sizes of the last replay's messages, if nats-server alone is to store them again.
+    sizes: Option<MessageSizes>,
 }
 
-/// Replays W1, W4 and Wm, every time into a fresh store, and has nats-server alone store the bytes of W1 again.
+/// Replays W1, W4 and Wm, each time into a fresh store, and lets nats-server alone store the bytes of W1 again.
 ///
 /// # Errors
 /// A program fails.
@@ -48,8 +48,8 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
         let dir = tempfile::tempdir()?;
         let replays = replays(name, &make(dir.path(), ticks)?, effort.runs).await?;
         say(&format!("{} replays of {ticks} ticks ({name})", effort.runs));
-        let raw = match &replays.shape {
-            Some(shape) => Some(raw::measure(shape, effort.runs).await?),
+        let raw = match &replays.sizes {
+            Some(sizes) => Some(raw::measure(sizes, effort.runs).await?),
             None => None,
         };
         figures.extend(replays.figures(raw.as_ref()));
@@ -58,7 +58,7 @@ pub async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure
     Ok(figures)
 }
 
-/// Replays a workload so often.
+/// Replays a workload this often.
 ///
 /// # Errors
 /// A program fails.
@@ -70,7 +70,7 @@ pub async fn replays(name: &'static str, workload: &Workload, runs: usize) -> an
         runs: Vec::new(),
         recorded: recorded.sum::<anyhow::Result<u64>>()?,
         bytes: BTreeMap::new(),
-        shape: None,
+        sizes: None,
     };
     for run in 1..=runs {
         let pipeline = Pipeline::start(1).await?;
@@ -79,14 +79,14 @@ pub async fn replays(name: &'static str, workload: &Workload, runs: usize) -> an
             measured.bytes.entry(stream.name()).or_default().push(pipeline.bytes_on_disk(stream)?);
         }
         if name == "w1" && run == runs {
-            measured.shape = Some(Shape::of(&pipeline).await?);
+            measured.sizes = Some(MessageSizes::of(&pipeline).await?);
         }
     }
     Ok(measured)
 }
 
 impl Replays {
-    /// The figures; those of W1 come with what nats-server alone takes.
+    /// The figures; those of W1 are followed by those of nats-server alone.
     pub fn figures(&self, raw: Option<&Raw>) -> Vec<Figure> {
         let Self { name, ticks, runs, recorded, bytes, .. } = self;
         let each = |value: &dyn Fn(&Replay) -> f64| runs.iter().map(value).collect::<Vec<_>>();

@@ -1,9 +1,8 @@
-//! How long a partition stands still when its owner goes: from the signal to the first result of the other instance that is
-//! stored.
+//! Duration of a takeover: from the signal to a partition's owner to the first stored result of the other instance.
 //!
-//! Two stream-processors share the partitions while ticks come steadily, one more for each partition of the victim in
-//! the instant of the signal. What is republished on `live.price.>` is stored, with its commit or ahead of it, and its batch id
-//! or that of its owner says by whom.
+//! Two stream-processors share the partitions while ticks arrive steadily, with one more for each partition of the
+//! victim at the instant of the signal. Results republished on `live.price.>` are stored, and their batch id shows
+//! their owner.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,8 +15,8 @@ use bus::{Connection, subject};
 use futures::StreamExt;
 use market::Instrument;
 use pipeline_tests::instance::{Condition, Instance};
+use pipeline_tests::test_pipeline::{LEASE_TTL_VARIABLE, TestPipeline};
 use pipeline_tests::ticks;
-use pipeline_tests::world::{LEASE_TTL_VARIABLE, World};
 
 use super::report::Figure;
 use super::times::Times;
@@ -25,24 +24,24 @@ use super::times::Times;
 const PARTITIONS: u32 = 8;
 /// Pause between two ticks of an instrument.
 const TICK: Duration = Duration::from_millis(40);
-/// How long both must have been committing their share before one of them is hit.
+/// How long both must have been committing before one of them is hit.
 const STEADY: Duration = Duration::from_millis(300);
-/// How long anything may take beyond a lease's life before it counts as never.
+/// Longest wait beyond the lease time to live.
 const NEVER: Duration = Duration::from_secs(30);
 
-/// How the owner goes.
+/// The way in which the owner goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// SIGTERM: it gives its partitions back.
+    /// SIGTERM: it releases its partitions.
     Graceful,
-    /// kill -9: on the same machine others see that its process is gone.
+    /// kill -9: instances on the same machine see that its process is gone.
     Crash,
-    /// SIGSTOP: it is silent, as a machine that lost its power or its network.
+    /// SIGSTOP: it falls silent, like a machine without power or network.
     Silent,
 }
 
 impl How {
-    /// As figures and people call it.
+    /// Name in figures and texts.
     fn name(self) -> &'static str {
         match self {
             Self::Graceful => "sigterm",
@@ -52,10 +51,10 @@ impl How {
     }
 }
 
-/// Measures takeovers, each kind so often, with one time to live. `group` is what the figures' names begin with.
+/// Measures takeovers of each kind this often, with one lease time to live. `group` prefixes the names of the figures.
 ///
 /// # Errors
-/// Something ended by itself, or a takeover never happened.
+/// A process ended by itself, or a takeover never happened.
 pub async fn measure(
     group: &str,
     lease_ttl: Duration,
@@ -78,7 +77,7 @@ pub async fn measure(
     Ok(measured)
 }
 
-/// The median is compared with that of the gentlest kind, which comes first.
+/// The median is relative to that of the graceful kind, which comes first.
 fn figures(name: &str, times: &Times, gentlest: Option<&Figure>) -> [Figure; 3] {
     let ms = |what: &str, time: Duration| Figure::ms(format!("{name}.{what}_ms"), &[time]);
     let p50 = ms("p50", times.of_thousand(500));
@@ -87,15 +86,15 @@ fn figures(name: &str, times: &Times, gentlest: Option<&Figure>) -> [Figure; 3] 
     [gentlest.map_or(p50.clone(), |gentlest| p50.against(gentlest)), p99, max]
 }
 
-/// Two instances, a source of ticks, and a subscriber that sees who commits.
+/// Two instances, a source of ticks, and a subscriber that observes the owners.
 struct Rig {
-    world: World,
+    base: TestPipeline,
     lease_ttl: Duration,
     instances: Vec<Instance>,
     producer: Connection,
     instruments: Vec<Instrument>,
     live: Subscriber,
-    /// By partition: what the newest commit's batch id begins with.
+    /// By partition: the batch id prefix of the newest commit.
     owners: BTreeMap<u32, String>,
     /// Event time of the next ticks, in milliseconds.
     event_ms: i64,
@@ -104,12 +103,12 @@ struct Rig {
 
 impl Rig {
     async fn new(lease_ttl: Duration) -> anyhow::Result<Self> {
-        let world = World::with_limits(&Limits { partitions: PARTITIONS, ..Limits::default() }).await;
-        let producer = world.server.connect("producer").await;
-        let admin = world.server.connect("admin").await;
+        let base = TestPipeline::with_limits(&Limits { partitions: PARTITIONS, ..Limits::default() }).await;
+        let producer = base.server.connect("producer").await;
+        let admin = base.server.connect("admin").await;
         let live = admin.client().subscribe("live.price.>").await?;
         let mut rig = Self {
-            world,
+            base,
             lease_ttl,
             instances: Vec::new(),
             producer,
@@ -121,20 +120,20 @@ impl Rig {
         };
         for number in 0..2 {
             let instance =
-                Instance::start(&format!("stream-processor.{number}"), rig.world.dir.path(), &mut rig.command())?;
+                Instance::start(&format!("stream-processor.{number}"), rig.base.dir.path(), &mut rig.command())?;
             rig.instances.push(instance);
         }
         Ok(rig)
     }
 
     fn command(&self) -> std::process::Command {
-        let mut command = self.world.program("stream-processor");
+        let mut command = self.base.program("stream-processor");
         let lease_ttl = format!("{}ms", self.lease_ttl.as_millis());
         command.arg("run").env(LEASE_TTL_VARIABLE, lease_ttl).env("CANDLEWIRE_LOG", "info");
         command
     }
 
-    /// Waits until both instances have been committing half of the partitions for a while.
+    /// Waits until each instance has been committing half of the partitions for a while.
     async fn settle(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + self.lease_ttl + NEVER;
         let mut since = None;
@@ -153,7 +152,7 @@ impl Rig {
         Ok(())
     }
 
-    /// Ends or silences an instance; returns how long it took until the other had committed all of its partitions.
+    /// Kills or freezes an instance; returns the time until the other has committed all of its partitions.
     async fn take_over(&mut self, victim: usize, how: How) -> anyhow::Result<Duration> {
         let orphans = self.owned(victim);
         let other = self.instances[1 - victim].prefix().context("it has committed")?.to_owned();
@@ -180,7 +179,7 @@ impl Rig {
         Ok(time)
     }
 
-    /// One turn of ordinary life: who is down is started again, ticks come, commits are seen.
+    /// One iteration: restarts stopped instances, publishes ticks, observes commits.
     async fn step(&mut self) -> anyhow::Result<()> {
         for idx in 0..self.instances.len() {
             if self.instances[idx].tend()? {
@@ -194,7 +193,7 @@ impl Rig {
         self.observe().await
     }
 
-    /// Publishes ticks when it is time, and notes who commits until then.
+    /// Publishes ticks when due, and records owners until then.
     async fn observe(&mut self) -> anyhow::Result<()> {
         if self.ticked.elapsed() >= TICK {
             let all: Vec<u32> = (0..PARTITIONS).collect();
@@ -214,7 +213,7 @@ impl Rig {
         Ok(())
     }
 
-    /// One tick in each of these partitions.
+    /// Publishes one tick in each of these partitions.
     async fn tick(&mut self, partitions: &[u32]) -> anyhow::Result<()> {
         self.event_ms += 1_000;
         let messages =
@@ -225,7 +224,7 @@ impl Rig {
         Ok(())
     }
 
-    /// The partitions whose newest commit is of an instance as it runs now.
+    /// The partitions whose newest commit is by a current process.
     fn owned(&mut self, idx: usize) -> Vec<u32> {
         let Some(prefix) = self.instances[idx].prefix() else { return Vec::new() };
         self.owners.iter().filter(|(_, owner)| *owner == prefix).map(|(&partition, _)| partition).collect()

@@ -1,4 +1,4 @@
-//! Times that were measured, and what is said of them.
+//! Measured times and their quantiles.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ impl FromIterator<Duration> for Times {
 }
 
 impl Times {
-    /// How many there are.
+    /// Number of times.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The smallest time that at least so many of a thousand do not exceed (nearest rank); zero when there is none.
+    /// The smallest time that at least this many thousandths do not exceed (nearest rank); zero when empty.
     pub fn of_thousand(&self, thousandths: usize) -> Duration {
         let rank = (self.0.len() * thousandths).div_ceil(1_000).max(1);
         self.0.get(rank - 1).copied().unwrap_or_default()

@@ -1,46 +1,47 @@
-//! What the services talk to: one nats-server or three, and how it is hit.
+//! The message broker under test: one nats-server, or a cluster of three.
 
 use bus::topology::Limits;
 use bus::{Connection, Stream};
 use pipeline_tests::cluster::Cluster;
-use pipeline_tests::server::{Host, Server};
-use pipeline_tests::world::World;
+use pipeline_tests::host::Host;
+use pipeline_tests::server::Server;
+use pipeline_tests::test_pipeline::TestPipeline;
 
-use super::PARTITIONS;
+use super::options::PARTITIONS;
 
 /// One server or several.
 #[allow(async_fn_in_trait)]
 pub(super) trait Broker: Host + Sized {
-    /// Whether work can go on while one server is away.
+    /// Whether work can continue while one server is down.
     const SURVIVES: bool;
 
-    /// A new one with empty streams, and a folder to work in.
-    async fn world() -> World<Self>;
+    /// Starts a broker with empty streams, and a working folder.
+    async fn pipeline() -> TestPipeline<Self>;
 
-    /// A connection that may look at everything.
+    /// A connection that may read everything.
     async fn admin(&self) -> Connection;
 
-    /// Whether it can take a blow: whoever was killed before has caught up.
+    /// Whether a server may be killed: every restarted server has caught up.
     fn is_whole(&self) -> bool;
 
-    /// kill -9 of the server that leads a stream; returns its number.
-    fn strike(&mut self, stream: Stream) -> usize;
+    /// Sends kill -9 to the server that leads a stream; returns its number.
+    fn kill_leader(&mut self, stream: Stream) -> usize;
 
-    /// Starts a killed server again.
-    fn mend(&mut self, node: usize);
+    /// Restarts a killed server.
+    fn restart(&mut self, node: usize);
 
-    /// Waits until every server holds the same. Nobody writes any more.
+    /// Waits until all servers hold the same data, when there are no writers any more.
     fn settle(&self);
 
-    /// Leaves store and log behind.
+    /// Keeps store and log after the run.
     fn keep(&mut self);
 }
 
 impl Broker for Server {
     const SURVIVES: bool = false;
 
-    async fn world() -> World<Self> {
-        World::with_limits(&limits()).await
+    async fn pipeline() -> TestPipeline<Self> {
+        TestPipeline::with_limits(&limits()).await
     }
 
     async fn admin(&self) -> Connection {
@@ -51,12 +52,12 @@ impl Broker for Server {
         true
     }
 
-    fn strike(&mut self, _stream: Stream) -> usize {
+    fn kill_leader(&mut self, _stream: Stream) -> usize {
         self.kill();
         0
     }
 
-    fn mend(&mut self, _node: usize) {
+    fn restart(&mut self, _node: usize) {
         self.start_again();
     }
 
@@ -70,8 +71,8 @@ impl Broker for Server {
 impl Broker for Cluster {
     const SURVIVES: bool = true;
 
-    async fn world() -> World<Self> {
-        World { server: Self::with_limits(&limits()).await, dir: tempfile::tempdir().unwrap() }
+    async fn pipeline() -> TestPipeline<Self> {
+        TestPipeline { server: Self::with_limits(&limits()).await, dir: tempfile::tempdir().unwrap() }
     }
 
     async fn admin(&self) -> Connection {
@@ -82,13 +83,13 @@ impl Broker for Cluster {
         self.is_all_healthy()
     }
 
-    fn strike(&mut self, stream: Stream) -> usize {
+    fn kill_leader(&mut self, stream: Stream) -> usize {
         let leader = self.wait_for_leader(stream);
         self.kill(leader);
         leader
     }
 
-    fn mend(&mut self, node: usize) {
+    fn restart(&mut self, node: usize) {
         self.start_again(node);
     }
 

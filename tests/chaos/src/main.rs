@@ -1,14 +1,14 @@
-//! `scripts/chaos`: see its `--help`.
+//! Command line of `scripts/chaos`; see its `--help`.
 
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chaos::slow::{self, Stage};
+use chaos::slow::{self, SlowCase};
 use chaos::{self, LEASE_TTL_CLUSTER, Options};
 use clap::Parser;
 use pipeline_tests::interrupt;
-use pipeline_tests::world::LEASE_TTL;
+use pipeline_tests::test_pipeline::LEASE_TTL;
 
 /// Kills, freezes and restarts everything at random while a recording is replayed, then audits
 #[derive(Debug, Parser)]
@@ -17,24 +17,24 @@ struct Args {
     /// How many times producer, stream-processors and aggregators are killed (kill -9 or SIGTERM)
     #[arg(long, default_value = "20", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     kills: u32,
-    /// What happens to whom is a function of this; the time by default
+    /// Seed of the plan; the current time by default
     #[arg(long, value_name = "X")]
     seed: Option<u64>,
     /// Stream-processors, and as many aggregators
     #[arg(long, default_value = "2", value_name = "K", value_parser = clap::value_parser!(u32).range(1..=8))]
     instances: u32,
-    /// Ends the disturbed part after this many seconds, whatever is left of the plan
+    /// End the disturbed part after this many seconds, even if the plan is not finished
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..))]
     seconds: Option<u64>,
-    /// How long a lease lives without its owner; 5s by default, 15s with --cluster
+    /// Lease time to live; 5s by default, 15s with --cluster
     #[arg(long, value_name = "SPAN")]
     lease_ttl: Option<humantime::Duration>,
-    /// Three nats-servers, of which the leader of a stream is killed
+    /// Run three nats-servers, and kill the leader of a stream
     #[arg(long)]
     cluster: bool,
-    /// Runs the slow cases instead: all of them, or those named
+    /// Run the slow cases instead: all, or those named
     #[arg(long, value_enum, value_name = "CASE", num_args = 0.., value_delimiter = ',')]
-    slow: Option<Vec<Stage>>,
+    slow: Option<Vec<SlowCase>>,
 }
 
 #[tokio::main]
@@ -77,7 +77,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// A reader that has seen enough (`| head`) is no error.
+/// A closed pipe (`| head`) is no error.
 fn line(text: &str) {
     drop(writeln!(stdout(), "{text}"));
 }

@@ -1,15 +1,15 @@
-//! What came of a run: tables, counts, and what the audit says.
+//! Outcome of a run: tables, counts, and the result of the audit.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, ensure};
-use pipeline_tests::server::Host;
-use pipeline_tests::world::{TABLES, World};
+use pipeline_tests::host::Host;
+use pipeline_tests::test_pipeline::{TABLES, TestPipeline};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Counts of the stream-processor that must be what they are without disturbance.
+/// Counts of the stream-processor that must equal those of the undisturbed run.
 const COUNTS: [&str; 3] = ["accepted", "duplicate", "late"];
 
 /// Every table as CSV and the counts.
@@ -20,23 +20,23 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Reads what a finished pipeline has stored.
+    /// Reads the outcome of a finished pipeline.
     ///
     /// # Errors
     /// A command failed.
-    pub(super) async fn read(world: &World<impl Host>) -> anyhow::Result<Self> {
+    pub(super) async fn read(pipeline: &TestPipeline<impl Host>) -> anyhow::Result<Self> {
         let mut tables = BTreeMap::new();
         for table in TABLES {
-            let csv = output(program(world, "aggregator", &["show", table, "--all", "--format", "csv"])).await?;
+            let csv = output(program(pipeline, "aggregator", &["show", table, "--all", "--format", "csv"])).await?;
             tables.insert(table, csv);
         }
-        let standing = output(program(world, "topology", &["show", "--format", "json"])).await?;
+        let standing = output(program(pipeline, "topology", &["show", "--format", "json"])).await?;
         let standing: Value = serde_json::from_str(&standing)?;
         let count = |name| standing["steps"]["stream-processor"]["counts"][name].as_u64().unwrap_or(0);
         Ok(Self { tables, counts: COUNTS.into_iter().map(|name| (name, count(name))).collect() })
     }
 
-    /// What is not as in another run, in words.
+    /// Describes the differences to another run.
     pub(super) fn differences(&self, other: &Self) -> Vec<String> {
         let tables = TABLES.into_iter().filter_map(|table| {
             let (mut ours, mut theirs) = (self.tables[table].lines(), other.tables[table].lines());
@@ -57,23 +57,23 @@ impl Outcome {
     }
 }
 
-/// What `aggregator audit` counts.
+/// Counts of `aggregator audit`.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 pub struct Audit {
-    /// Windows that were computed again.
+    /// Recomputed windows.
     pub windows: u64,
-    /// Those that are as they should be.
+    /// Windows equal to the stored ones.
     pub equal: u64,
-    /// Those with other values.
+    /// Windows stored with other values.
     pub different: u64,
-    /// Those that should be there.
+    /// Expected windows that are not stored.
     pub missing: u64,
-    /// Those that should not be there.
+    /// Stored windows that are not expected.
     pub extra: u64,
 }
 
 impl Audit {
-    /// Whether it found windows, and nothing wrong with them.
+    /// Whether the audit found windows, and no difference.
     pub fn is_clean(&self) -> bool {
         self.windows > 0 && self.different + self.missing + self.extra == 0
     }
@@ -81,25 +81,25 @@ impl Audit {
     /// Audits a pipeline.
     ///
     /// # Errors
-    /// The audit did not come to an end.
-    pub async fn take(world: &World<impl Host>) -> anyhow::Result<Self> {
-        let output = finish(program(world, "aggregator", &["audit", "--format", "json"])).await?;
+    /// The audit failed to finish.
+    pub async fn take(pipeline: &TestPipeline<impl Host>) -> anyhow::Result<Self> {
+        let output = finish(program(pipeline, "aggregator", &["audit", "--format", "json"])).await?;
         let read = serde_json::from_slice(&output.stdout);
         read.with_context(|| format!("the audit failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
     }
 }
 
-/// A command of ours with its arguments.
-pub fn program(world: &World<impl Host>, name: &str, args: &[&str]) -> Command {
-    let mut command = world.program(name);
+/// A program of the pipeline with its arguments.
+pub fn program(pipeline: &TestPipeline<impl Host>, name: &str, args: &[&str]) -> Command {
+    let mut command = pipeline.program(name);
     command.args(args);
     command
 }
 
-/// Runs a command to its end and returns what it printed.
+/// Runs a command to its end and returns its output.
 ///
 /// # Errors
-/// It failed.
+/// The command failed.
 pub async fn output(command: Command) -> anyhow::Result<String> {
     let name = format!("{command:?}");
     let output = finish(command).await?;
@@ -107,7 +107,7 @@ pub async fn output(command: Command) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Ends it when it is no longer waited for.
+/// Runs a command; kills it when the future is dropped.
 async fn finish(command: Command) -> anyhow::Result<Output> {
     let name = format!("{command:?}");
     let mut command = tokio::process::Command::from(command);

@@ -1,4 +1,4 @@
-//! What happens to whom: a function of the seed and nothing else.
+//! Plan of a run: a function of the seed and nothing else.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,12 +14,12 @@ const KILLS_A_FREEZE: usize = 5;
 const KILLS_A_BROKER: usize = 8;
 /// Pause between two disturbances, in milliseconds.
 const GAP_MS: std::ops::Range<u64> = 200..1_000;
-/// How long whoever was killed stays away, in milliseconds.
+/// Downtime of a killed process, in milliseconds.
 const SHORT_MS: std::ops::Range<u64> = 0..800;
-/// How long nats-server stays away, in milliseconds.
+/// Downtime of nats-server, in milliseconds.
 const BROKER_MS: std::ops::Range<u64> = 0..1_500;
 
-/// Whom a disturbance hits.
+/// Target of a disturbance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {
     /// The producer.
@@ -40,17 +40,17 @@ impl fmt::Display for Target {
     }
 }
 
-/// What is done.
+/// Kind of a disturbance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Act {
+pub enum Action {
     /// kill -9, and for some nats-server in the same instant.
     Kill {
-        /// Whether nats-server goes too.
+        /// Whether nats-server is killed too.
         with_broker: bool,
     },
     /// SIGTERM.
     Terminate,
-    /// SIGSTOP, then SIGCONT. Its length is longer than a lease lives.
+    /// SIGSTOP, then SIGCONT, after longer than the lease time to live.
     Freeze,
     /// kill -9 of nats-server alone; the target is not used.
     Broker,
@@ -59,72 +59,72 @@ pub enum Act {
 /// One disturbance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Disturbance {
-    /// Pause since the one before.
+    /// Pause after the previous disturbance.
     pub gap: Duration,
-    /// How long the target must have been committing again before it is hit.
+    /// How long the target must have been committing before it is hit.
     pub settle: Duration,
-    /// What is done.
-    pub act: Act,
-    /// To whom.
+    /// The kind.
+    pub action: Action,
+    /// The target.
     pub target: Target,
-    /// After what time it is undone: started again, or woken.
+    /// Time until the target is restarted or woken.
     pub away: Duration,
-    /// How long nats-server stays away, when it is killed.
+    /// Downtime of nats-server, when it is killed.
     pub broker_away: Duration,
-    /// Of several nats-servers the leader of this stream is killed.
+    /// Stream whose leader is killed, of several nats-servers.
     pub stream: Stream,
 }
 
 impl Disturbance {
     /// Whether it counts as a kill.
     pub fn is_kill(&self) -> bool {
-        matches!(self.act, Act::Kill { .. } | Act::Terminate)
+        matches!(self.action, Action::Kill { .. } | Action::Terminate)
     }
 
     /// Whether nats-server is killed.
     pub fn hits_broker(&self) -> bool {
-        matches!(self.act, Act::Broker | Act::Kill { with_broker: true })
+        matches!(self.action, Action::Broker | Action::Kill { with_broker: true })
     }
 }
 
-/// What a plan is made for.
+/// Size of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
-    /// Kills and terminations, all together.
+    /// Kills and terminations in total.
     pub kills: usize,
     /// Instances of each service.
     pub instances: usize,
-    /// How long a lease lives without its owner.
+    /// Lease time to live.
     pub lease_ttl: Duration,
 }
 
-/// The plan of a seed: so many kills, with freezes and kills of nats-server between them, in random order.
+/// Makes the plan of a seed: kills, freezes and kills of nats-server in random order.
 pub fn plan(seed: u64, scale: Scale) -> Vec<Disturbance> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut acts = Vec::new();
+    let mut actions = Vec::new();
     for idx in 0..scale.kills {
-        acts.push(match idx % 10 {
-            0..3 => Act::Terminate,
-            number => Act::Kill { with_broker: number == 3 },
+        actions.push(match idx % 10 {
+            0..3 => Action::Terminate,
+            number => Action::Kill { with_broker: number == 3 },
         });
     }
-    acts.extend(std::iter::repeat_n(Act::Freeze, scale.kills.div_ceil(KILLS_A_FREEZE)));
-    acts.extend(std::iter::repeat_n(Act::Broker, scale.kills.div_ceil(KILLS_A_BROKER)));
-    acts.shuffle(&mut rng);
-    let mut deck = Deck { targets: Vec::new(), instances: scale.instances };
-    acts.into_iter().map(|act| disturbance(act, scale.lease_ttl, &mut deck, &mut rng)).collect()
+    actions.extend(std::iter::repeat_n(Action::Freeze, scale.kills.div_ceil(KILLS_A_FREEZE)));
+    actions.extend(std::iter::repeat_n(Action::Broker, scale.kills.div_ceil(KILLS_A_BROKER)));
+    actions.shuffle(&mut rng);
+    let mut queue = TargetQueue { targets: Vec::new(), instances: scale.instances };
+    actions.into_iter().map(|action| disturbance(action, scale.lease_ttl, &mut queue, &mut rng)).collect()
 }
 
-fn disturbance(act: Act, lease_ttl: Duration, deck: &mut Deck, rng: &mut StdRng) -> Disturbance {
+fn disturbance(action: Action, lease_ttl: Duration, queue: &mut TargetQueue, rng: &mut StdRng) -> Disturbance {
     let ms = |rng: &mut StdRng, range| Duration::from_millis(rng.random_range(range));
-    let target = deck.draw(act == Act::Freeze, rng);
-    // Others take over when the owner is away for longer than a lease lives.
+    let target = queue.next(action == Action::Freeze, rng);
+    // Other instances take over when the owner is away for longer than the lease time to live.
     let beyond = lease_ttl.mul_f64(rng.random_range(1.1..1.6)) + Duration::from_millis(300);
-    let is_long = act == Act::Freeze || rng.random_ratio(1, 6);
+    let is_long = action == Action::Freeze || rng.random_ratio(1, 6);
     Disturbance {
         gap: ms(rng, GAP_MS),
         settle: ms(rng, 0..400),
-        act,
+        action,
         target,
         away: if is_long { beyond } else { ms(rng, SHORT_MS) },
         broker_away: ms(rng, BROKER_MS),
@@ -132,14 +132,14 @@ fn disturbance(act: Act, lease_ttl: Duration, deck: &mut Deck, rng: &mut StdRng)
     }
 }
 
-/// Everybody once in random order, then again: nobody is left out by chance.
-struct Deck {
+/// Draws every target once in random order before any target again, so that chance leaves none out.
+struct TargetQueue {
     targets: Vec<Target>,
     instances: usize,
 }
 
-impl Deck {
-    fn draw(&mut self, services_only: bool, rng: &mut StdRng) -> Target {
+impl TargetQueue {
+    fn next(&mut self, services_only: bool, rng: &mut StdRng) -> Target {
         loop {
             if let Some(idx) = self.targets.iter().rposition(|&target| !services_only || target != Target::Producer) {
                 return self.targets.remove(idx);
@@ -166,18 +166,18 @@ mod tests {
     #[test]
     fn a_plan_has_as_many_kills_as_asked_for_and_some_of_everything() {
         let plan = plan(1, SCALE);
-        let count = |is: fn(&Act) -> bool| plan.iter().filter(|one| is(&one.act)).count();
-        assert_eq!(count(|act| matches!(act, Act::Kill { .. } | Act::Terminate)), 100);
-        assert_eq!(count(|act| matches!(act, Act::Kill { with_broker: true })), 10);
-        assert_eq!((count(|act| *act == Act::Freeze), count(|act| *act == Act::Broker)), (20, 13));
+        let count = |is: fn(&Action) -> bool| plan.iter().filter(|one| is(&one.action)).count();
+        assert_eq!(count(|action| matches!(action, Action::Kill { .. } | Action::Terminate)), 100);
+        assert_eq!(count(|action| matches!(action, Action::Kill { with_broker: true })), 10);
+        assert_eq!((count(|action| *action == Action::Freeze), count(|action| *action == Action::Broker)), (20, 13));
         for target in [Target::Producer, Target::Processor(0), Target::Processor(1), Target::Aggregator(1)] {
             assert!(plan.iter().filter(|one| one.target == target).count() > 10, "{target:?}");
         }
     }
 
     #[test]
-    fn only_services_are_frozen_and_longer_than_a_lease_lives() {
-        for one in plan(3, SCALE).iter().filter(|one| one.act == Act::Freeze) {
+    fn only_services_are_frozen_and_longer_than_the_lease_ttl() {
+        for one in plan(3, SCALE).iter().filter(|one| one.action == Action::Freeze) {
             assert!(one.target != Target::Producer && one.away > SCALE.lease_ttl, "{one:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! The recording that is replayed: the bundled minutes, dealt to one instrument for each partition.
+//! The replayed recording: the bundled minutes, with one instrument for each partition.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -6,30 +6,29 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use flate2::read::GzDecoder;
+use pipeline_tests::test_pipeline::sample;
 use pipeline_tests::ticks::coin_in;
-use pipeline_tests::world::sample;
 
 const SAMPLE: &str = "btcusdt_1m_2020-03.csv.gz";
 const QUOTE: &str = "usdt";
 const MINUTE_MS: i64 = 60_000;
-/// The sample's own length: it repeats after this.
+/// Length of the sample, after which it repeats.
 const CYCLE_MS: i64 = 31 * 24 * 60 * MINUTE_MS;
 
-/// Files of one minute a row, one for each instrument.
+/// Files with one minute per row, one file per instrument.
 #[derive(Debug)]
 pub(crate) struct Recording {
-    /// Values of the producer's `--file`.
+    /// Values of the producer's flag `--file`.
     pub(crate) files: Vec<String>,
-    /// Rows of all files together.
+    /// Rows of all files.
     pub(crate) rows: usize,
 }
 
-/// Writes a recording into `dir`: one instrument for each partition, so that every instance has work whatever it owns,
-/// with `rows_each` rows. Each instrument's minutes begin at another second, so that rows come one at a time, not all at
-/// once.
+/// Writes a recording into `dir`: one instrument per partition with `rows_each` rows, so that every instance has work.
+/// Each instrument's minutes start at another second, so that rows come one at a time, not all at once.
 ///
 /// # Errors
-/// The sample cannot be read, or a file not be written.
+/// The sample cannot be read, or a file cannot be written.
 pub(crate) fn write(dir: &Path, partitions: u32, rows_each: usize) -> anyhow::Result<Recording> {
     let rows = sample_rows()?;
     let mut files = Vec::new();
@@ -43,7 +42,7 @@ pub(crate) fn write(dir: &Path, partitions: u32, rows_each: usize) -> anyhow::Re
     Ok(Recording { files, rows: rows_each * partitions as usize })
 }
 
-/// Rows of the sample: opening time, and all that follows it.
+/// Rows of the sample: opening time, and the remaining columns.
 fn sample_rows() -> anyhow::Result<Vec<(i64, String)>> {
     let path: PathBuf = sample(SAMPLE);
     let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -71,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_recording_has_an_instrument_in_every_partition_and_goes_on_after_the_sample() {
+    fn a_recording_covers_every_partition_and_outlasts_the_sample() {
         let dir = tempfile::tempdir().unwrap();
         let recording = write(dir.path(), 4, 45_000).unwrap();
         assert_eq!((recording.files.len(), recording.rows), (4, 180_000));
@@ -83,7 +82,7 @@ mod tests {
             let times: Vec<i64> =
                 text.lines().skip(1).map(|line| line.split(',').next().unwrap().parse().unwrap()).collect();
             assert_eq!(times.len(), 45_000);
-            assert!(times.is_sorted_by(|a, b| a < b), "time goes on where the sample begins again");
+            assert!(times.is_sorted_by(|a, b| a < b), "time continues where the sample repeats");
         }
     }
 }

@@ -1,45 +1,45 @@
-//! The last line, and whether all is well.
+//! Verdict on a run, printed as its last line.
 
 use std::fmt;
 
 use super::outcome::Audit;
 
-/// Of so many kills at least this part must have hit somebody at work.
+/// At least this percentage of the kills must hit a process that was at work.
 const EFFECTIVE_MIN_PERCENT: usize = 80;
 
-/// What was done.
+/// Counts of disturbances.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tally {
     /// kill -9 and SIGTERM of producer and services.
     pub kills: usize,
-    /// Kills of who had committed since its start and had records pending.
+    /// Kills of processes that had committed since their start and had records pending.
     pub effective: usize,
-    /// SIGSTOP for longer than a lease lives.
+    /// SIGSTOP for longer than the lease time to live.
     pub freezes: usize,
     /// kill -9 of nats-server.
     pub broker_restarts: usize,
 }
 
-/// How it ended.
+/// Result of a run.
 #[derive(Debug)]
 pub struct Verdict {
-    /// What was done.
+    /// The disturbances.
     pub tally: Tally,
-    /// What the audit says.
+    /// The counts of the audit.
     pub audit: Audit,
     /// Commits that were refused because another owner had committed.
     pub fenced: usize,
-    /// What is not as in an undisturbed run, and what the services logged as errors.
+    /// Differences to the undisturbed run, and errors logged by the services.
     pub findings: Vec<String>,
 }
 
 impl Verdict {
-    /// Whether nothing was lost, doubled or changed, and the kills were worth something.
+    /// Whether nothing was lost, doubled or changed, and enough kills were effective.
     pub fn is_good(&self) -> bool {
         self.audit.is_clean() && self.findings.is_empty() && self.is_effective()
     }
 
-    /// Whether enough kills hit somebody at work.
+    /// Whether enough kills hit a process at work.
     pub fn is_effective(&self) -> bool {
         self.tally.kills > 0 && self.tally.effective * 100 >= self.tally.kills * EFFECTIVE_MIN_PERCENT
     }

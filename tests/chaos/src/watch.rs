@@ -1,4 +1,4 @@
-//! What is committed, by whom, and what still waits: read from the streams themselves.
+//! Reads positions and backlogs of the steps from the streams.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -11,11 +11,11 @@ use bus::{Connection, Stream, query, subject};
 use futures::future::join_all;
 use serde_json::Value;
 
-use super::PARTITIONS;
+use super::options::PARTITIONS;
 use super::plan::Target;
 
-/// How long one look may take: nats-server may be gone.
-const LOOK_MAX: Duration = Duration::from_secs(1);
+/// Longest wait for one answer: nats-server may be down.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// The step that a service runs; `None` for the producer.
 pub(super) fn step_of(target: Target) -> Option<Step> {
@@ -28,18 +28,18 @@ pub(super) fn step_of(target: Target) -> Option<Step> {
 
 type Positions = BTreeMap<u32, Position<Value>>;
 
-/// A look at the positions of both steps and at the end of FEED.
+/// Positions of both steps, and the end of FEED.
 #[derive(Debug, Default)]
-pub(super) struct Look {
+pub(super) struct StreamSnapshot {
     market: Positions,
     stats: Positions,
     pub(super) feed_last: u64,
 }
 
-impl Look {
-    /// Looks; `None` when there is no answer.
+impl StreamSnapshot {
+    /// Reads them; `None` when there is no answer.
     pub(super) async fn take(admin: &Connection) -> Option<Self> {
-        let look = async {
+        let snapshot = async {
             let (market, stats, feed) = tokio::join!(
                 positions::<Value>(admin, Stream::Market),
                 positions::<Value>(admin, Stream::Stats),
@@ -51,10 +51,10 @@ impl Look {
                 feed_last: feed.ok()?.state.last_seq,
             })
         };
-        answered(look).await
+        answered(snapshot).await
     }
 
-    /// Whether the newest position of some partition is of the process whose batches begin so.
+    /// Whether the newest position of a partition was committed by the process with this batch prefix.
     pub(super) fn has_batch_of(&self, step: Step, prefix: &str) -> bool {
         self.positions(step).values().any(|position| position.batch.starts_with(prefix))
     }
@@ -64,13 +64,13 @@ impl Look {
     }
 }
 
-/// How many partitions of a step have input that is not committed. Inputs are read before positions, so that what
-/// arrives meanwhile does not count.
+/// The number of partitions of a step with uncommitted input. Inputs are read before positions, so input that arrives
+/// meanwhile does not count.
 pub(super) async fn pending(admin: &Connection, step: Step) -> Option<usize> {
     let ends = (0..PARTITIONS).map(async |partition| Some((partition, last_input(admin, step, partition).await?)));
     let ends = answered(async { join_all(ends).await.into_iter().collect::<Option<Vec<_>>>() }).await?;
-    let look = Look::take(admin).await?;
-    let position = |partition| look.positions(step).get(partition).map_or(0, |position| position.position);
+    let snapshot = StreamSnapshot::take(admin).await?;
+    let position = |partition| snapshot.positions(step).get(partition).map_or(0, |position| position.position);
     Some(ends.iter().filter(|(partition, last)| *last > position(partition)).count())
 }
 
@@ -80,6 +80,6 @@ async fn last_input(admin: &Connection, step: Step, partition: u32) -> Option<u6
     last.into_iter().try_fold(0, |newest, last| Some(newest.max(last.ok()?.map_or(0, |message| message.seq))))
 }
 
-async fn answered<T>(look: impl Future<Output = Option<T>>) -> Option<T> {
-    tokio::time::timeout(LOOK_MAX, look).await.ok().flatten()
+async fn answered<T>(answer: impl Future<Output = Option<T>>) -> Option<T> {
+    tokio::time::timeout(ANSWER_MAX, answer).await.ok().flatten()
 }

@@ -1,4 +1,4 @@
-//! `units`: what `systemctl` and `journalctl` do for the shipped units, below a folder and without systemd.
+//! `units`: simulates `systemctl` and `journalctl` for the shipped units, below a folder and without systemd.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::path::PathBuf;
@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use pipeline_tests::units::{Active, Root, State, Unit, control, supervise};
 
-/// Runs the units of systemd below a folder into which `scripts/install --destdir` has put everything, without systemd
+/// Runs the shipped systemd units below a folder filled by `scripts/install --destdir`, without systemd
 #[derive(Debug, Parser)]
 #[command(name = "units")]
 struct Args {
-    /// The folder that stands for the root of a machine
+    /// Folder used as the root of the machine
     #[arg(long, env = "UNITS_ROOT", value_name = "DIR", global = true, default_value = "/")]
     root: PathBuf,
 
@@ -21,7 +21,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Start units with what they want, and wait until they are started
+    /// Start units with their dependencies and wait until they are started
     Start {
         #[arg(required = true)]
         units: Vec<String>,
@@ -29,29 +29,29 @@ enum Verb {
         #[arg(long)]
         no_block: bool,
     },
-    /// Stop units, and wait until they have ended; what is part of a target ends too, but is not waited for
+    /// Stop units and wait until they have ended; parts of a target are stopped too, but not waited for
     Stop {
         #[arg(required_unless_present = "all")]
         units: Vec<String>,
-        /// Whatever runs
+        /// All running units
         #[arg(long)]
         all: bool,
     },
     /// Stop and start units
     Restart { units: Vec<String> },
-    /// Have units read their configuration again
+    /// Make units reload their configuration
     Reload { units: Vec<String> },
-    /// Start units whenever what wants them is started
+    /// Start units with the target that wants them
     Enable {
         units: Vec<String>,
-        /// And at once
+        /// Also start them now
         #[arg(long)]
         now: bool,
     },
-    /// No longer
+    /// Undo `enable`
     Disable {
         units: Vec<String>,
-        /// And stop them
+        /// Also stop them
         #[arg(long)]
         now: bool,
     },
@@ -61,7 +61,7 @@ enum Verb {
     IsFailed { units: Vec<String> },
     /// Exit code 0 when all units are enabled, else 1
     IsEnabled { units: Vec<String> },
-    /// Show what units are doing and what they say
+    /// Show the state and log of units
     Status {
         units: Vec<String>,
         #[arg(long)]
@@ -72,7 +72,7 @@ enum Verb {
         units: Vec<String>,
         #[arg(short, long, value_delimiter = ',')]
         property: Vec<String>,
-        /// Without their names
+        /// Without the property names
         #[arg(long)]
         value: bool,
     },
@@ -82,9 +82,9 @@ enum Verb {
         #[arg(short, long, default_value = "TERM")]
         signal: String,
     },
-    /// Forget that units have failed
+    /// Reset the failed state of units
     ResetFailed { units: Vec<String> },
-    /// Nothing to do here: units are read at each start
+    /// Does nothing: units are read at each start
     DaemonReload,
     /// Print what units have logged, as `journalctl -u UNIT`
     Journal {
@@ -96,7 +96,7 @@ enum Verb {
         #[arg(long)]
         no_pager: bool,
     },
-    /// Look after one unit: started by `start`
+    /// Supervise one unit; called by `start`
     #[command(hide = true)]
     Supervise { unit: String, after: Vec<String> },
 }
@@ -166,7 +166,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints something of each unit; the code given when one of them is not so.
+/// Prints a property of each unit; returns the given code when one of them fails the check
 fn each(
     root: &Root,
     units: &[String],

@@ -11,18 +11,19 @@ use tempfile::TempDir;
 
 use super::image::{Image, Images};
 use super::{below, run};
+use crate::process::signal;
 use crate::programs::{NEVER, Running, children, eventually, succeed};
-use crate::server::{checkout, signal};
+use crate::server::checkout;
 
-/// Where programs are looked for in a container of Debian.
+/// PATH of programs in a Debian container.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What settings make of the compose file, with networks for it. Gone when dropped.
+/// The compose file with given settings, and its networks. Removed when dropped.
 #[derive(Debug)]
 pub struct Project {
     config: Value,
     images: &'static Images,
-    /// Holds the network namespace in which the bridges are.
+    /// Holds the network namespace with the bridges.
     engine: Child,
     dir: TempDir,
 }
@@ -38,13 +39,13 @@ pub struct Container {
 }
 
 impl Project {
-    /// What runs with one of the variants that the head of the compose file names, or with none.
+    /// The project with one of the variants named in the head of the compose file, or with none.
     pub fn new(variant: Option<&str>) -> Self {
         Self::with("", variant.as_slice())
     }
 
-    /// Copies deploy/, makes secrets, writes settings to deploy/.env and adds variants to them, has Compose read and check
-    /// the compose file, and makes the networks.
+    /// Copies deploy/, makes secrets, writes settings to deploy/.env and adds variants, has Compose read and check the
+    /// compose file, and makes the networks.
     pub fn with(settings: &str, variants: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for folder in ["deploy", "scripts"] {
@@ -58,19 +59,19 @@ impl Project {
         project
     }
 
-    /// The names of its services.
+    /// The names of the services.
     pub fn services(&self) -> Vec<&str> {
         self.config["services"].as_object().unwrap().keys().map(String::as_str).collect()
     }
 
-    /// A service, as Compose understands it.
+    /// A service, as Compose resolves it.
     pub fn service(&self, name: &str) -> &Value {
         let service = &self.config["services"][name];
         assert!(service.is_object(), "the compose file has no service {name}");
         service
     }
 
-    /// A network, as Compose understands it.
+    /// A network, as Compose resolves it.
     pub fn network(&self, name: &str) -> &Value {
         &self.config["networks"][name]
     }
@@ -93,7 +94,7 @@ impl Project {
         env
     }
 
-    /// What a container of a service starts.
+    /// The command that a container of a service runs.
     pub fn command(&self, service: &str) -> Vec<String> {
         let image = self.image(service);
         let own = self.service(service)["command"].as_array();
@@ -101,12 +102,12 @@ impl Project {
         [image.entrypoint.clone(), command.unwrap_or_else(|| image.command.clone())].concat()
     }
 
-    /// Starts the container of that number, from 1 on.
+    /// Starts the container with this number, counted from 1.
     pub fn start(&self, service: &str, number: usize) -> Container {
         self.start_with(service, number, &self.command(service))
     }
 
-    /// `docker compose run --rm SERVICE ARGUMENTS`, to its end; returns what it printed.
+    /// `docker compose run --rm SERVICE ARGUMENTS`, to its end; returns its output.
     pub fn run(&self, service: &str, arguments: &[&str]) -> String {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let command = [self.image(service).entrypoint.clone(), arguments].concat();
@@ -117,19 +118,19 @@ impl Project {
         log
     }
 
-    /// Runs a command on the machine that the containers are on.
+    /// A command on the machine that hosts the containers.
     pub fn host(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--net", "--target", &self.engine.id().to_string(), "--", program]);
         command
     }
 
-    /// Where the first container of a service is on one of its networks.
+    /// Address of the first container of a service on one of its networks.
     pub fn address(&self, service: &str, network: &str) -> String {
         self.address_of(service, 1, network)
     }
 
-    /// Starts a container of that number with another command.
+    /// Starts the container with this number and another command.
     pub fn start_with(&self, service: &str, number: usize, words: &[String]) -> Container {
         let config = self.service(service);
         let image = self.image(service);
@@ -170,7 +171,7 @@ impl Project {
         Container { name, process: Running::start(&mut command), image: image.clone(), env, log }
     }
 
-    /// A volume that is new takes owner, mode and content from the image.
+    /// A new volume takes owner, mode and content from the image.
     fn volume(&self, name: &str, of_image: &Path) -> PathBuf {
         assert!(self.config["volumes"][name].is_object(), "no volume {name}");
         let place = self.dir.path().join("volumes").join(name);
@@ -181,7 +182,7 @@ impl Project {
         place
     }
 
-    /// The names that a service can resolve: those of services that share a network with it.
+    /// The names that a service can resolve: those of services on a common network.
     fn hosts(&self, config: &Value) -> String {
         let mut lines = String::new();
         for network in config["networks"].as_object().unwrap().keys() {
@@ -210,7 +211,7 @@ impl Project {
         self.config["networks"].as_object().unwrap().keys().map(String::as_str).collect()
     }
 
-    /// The machine's own address on a network.
+    /// The host's address on a network.
     pub fn gateway(&self, network: &str) -> String {
         let index = self.networks().iter().position(|name| *name == network).unwrap();
         format!("10.99.{index}.1")
@@ -231,11 +232,11 @@ impl Drop for Project {
 }
 
 impl Container {
-    /// The id of its process 1, seen from here; `None` while it is being started, or when it has ended.
+    /// The id of its process 1 outside the container; `None` while it starts, or after its end.
     pub fn id(&self) -> Option<u32> {
         let outer = self.process.id();
         let child = *children(outer).first()?;
-        // Its root is its own: everything is in place.
+        // Once process 1 has its own root, everything is in place.
         let namespace = |id: u32| std::fs::read_link(format!("/proc/{id}/ns/pid")).ok();
         (namespace(child)? != namespace(outer)?).then_some(child)
     }
@@ -250,13 +251,13 @@ impl Container {
         Some(command.output().unwrap())
     }
 
-    /// Whether its health check says so.
+    /// Whether its health check succeeds.
     pub fn is_healthy(&self) -> bool {
         assert!(!self.image.healthcheck.is_empty(), "{} has no health check", self.name);
         self.exec(&self.image.healthcheck).is_some_and(|output| output.status.success())
     }
 
-    /// Waits until its health check says so.
+    /// Waits until its health check succeeds.
     pub fn wait_until_healthy(&mut self) {
         let start = Instant::now();
         while !self.is_healthy() {
@@ -283,14 +284,14 @@ impl Container {
         self.wait();
     }
 
-    /// Sends a signal to its process 1. Only this reaches it: it outlives whoever started it.
+    /// Sends a signal to process 1, which is the only way to end it: it outlives the process that started it.
     fn signal(&self, name: &str) {
         if let Some(id) = self.id() {
             signal(id, name);
         }
     }
 
-    /// What it printed.
+    /// The output of the container.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
@@ -302,7 +303,7 @@ impl Drop for Container {
     }
 }
 
-/// Compose itself reads the compose file of a checkout: against its schema, with these settings and none of ours.
+/// Compose reads the compose file of a checkout, against its schema, with these settings and no others.
 fn configure(checkout_copy: &Path, settings: &str, variants: &[&str]) -> Value {
     let program = checkout().join(".tools/docker-compose");
     assert!(program.exists(), "Docker Compose is missing: run scripts/setup --test");

@@ -2,25 +2,25 @@
 
 use std::collections::BTreeMap;
 
-/// What stands between one FROM and the next.
+/// The steps from one FROM to the next.
 #[derive(Debug, Clone)]
 pub struct Stage {
-    /// Its name, which COPY and other stages know it by.
+    /// Name of the stage, as COPY and other stages use it.
     pub name: String,
-    /// The stage or the image that it begins with.
+    /// The stage or image that it starts from.
     pub base: String,
-    /// What is done there.
+    /// Its steps.
     pub steps: Vec<Step>,
 }
 
 /// An instruction.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// Which, in capitals.
+    /// Its keyword, in capitals.
     pub word: String,
     /// Its flags, without the dashes.
     pub flags: Vec<(String, String)>,
-    /// What follows.
+    /// The rest of the instruction.
     pub rest: String,
 }
 
@@ -30,12 +30,12 @@ impl Step {
         self.flags.iter().find(|(of, _)| of == name).map(|(_, value)| value.as_str())
     }
 
-    /// What follows, as words: of a JSON array, or between blanks.
+    /// The rest as words: of a JSON array, or separated by blanks.
     pub fn words(&self) -> Vec<String> {
         words(&self.rest)
     }
 
-    /// The names and values that ENV and LABEL set.
+    /// The names and values set by ENV or LABEL.
     pub fn pairs(&self) -> BTreeMap<String, String> {
         let pair = |word: String| word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut words = Vec::new();
@@ -51,7 +51,7 @@ impl Step {
     }
 }
 
-/// The words of an instruction: those of a JSON array, or those between blanks.
+/// The words of an instruction: of a JSON array, or separated by blanks.
 pub(super) fn words(text: &str) -> Vec<String> {
     if text.starts_with('[') {
         return serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -59,10 +59,10 @@ pub(super) fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Reads a Dockerfile.
+/// Parses a Dockerfile.
 ///
 /// # Panics
-/// At what it does not understand: a test is to fail there.
+/// The file has a construct that this parser does not know.
 pub fn parse(text: &str) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
     for instruction in instructions(text) {

@@ -1,4 +1,4 @@
-//! Images: what the Dockerfile makes, made in folders.
+//! Images of the Dockerfile, built in folders.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -12,11 +12,11 @@ use super::{below, run};
 use crate::programs::{programs, succeed};
 use crate::server::checkout;
 
-/// What an image of Debian has of all that the images use, as far as tests need it: its packages are looked up.
+/// The programs of a Debian image that the images use, as far as tests need them. Their packages are checked.
 const BASE_PROGRAMS: [&str; 4] = ["/usr/bin/bash", "/usr/bin/env", "/usr/bin/install", "/usr/bin/sleep"];
-/// The packages that the libraries below are of: in every image of Debian, as apt needs them.
+/// The packages of the libraries below: present in every Debian image, since apt needs them.
 pub const BASE_PACKAGES: [&str; 3] = ["libc6", "libgcc-s1", "libstdc++6"];
-/// What these packages hold that a program may be linked to.
+/// Libraries of these packages that a program may be linked to.
 const BASE_LIBRARIES: [&str; 10] = [
     "ld-linux-x86-64.so.2",
     "ld-linux-aarch64.so.1",
@@ -29,10 +29,10 @@ const BASE_LIBRARIES: [&str; 10] = [
     "libgcc_s.so.1",
     "libstdc++.so.6",
 ];
-/// Where the host's Debian appears while a step runs.
+/// Where the host's Debian is mounted while a step runs.
 const HOST: [&str; 6] = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc"];
 
-/// What one target makes.
+/// The image of one target.
 #[derive(Debug, Clone, Default)]
 pub struct Image {
     /// Its files.
@@ -41,19 +41,19 @@ pub struct Image {
     pub env: BTreeMap<String, String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Whom it runs as.
+    /// Its user.
     pub user: String,
-    /// Where it starts.
+    /// Its working directory.
     pub workdir: String,
     /// The program.
     pub entrypoint: Vec<String>,
-    /// Its arguments, unless others are given.
+    /// Its default arguments.
     pub command: Vec<String>,
-    /// What says whether it is well.
+    /// Its health check.
     pub healthcheck: Vec<String>,
-    /// What tells it to end.
+    /// Its stop signal.
     pub stop_signal: String,
-    /// Packages that it asked for.
+    /// Packages that it installed.
     pub packages: BTreeSet<String>,
 }
 
@@ -65,24 +65,24 @@ pub struct Images {
 }
 
 impl Images {
-    /// Performs the Dockerfile, once for all tests of this process. What it made stays until the next process of tests
-    /// comes: nobody here would see the last test end.
+    /// Builds the images once for all tests of this process. They stay until the next test process removes them, since
+    /// no code runs after the last test.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Images> = OnceLock::new();
         SHARED.get_or_init(|| Self::perform(&super::dockerfile()))
     }
 
-    /// One of them.
+    /// The image of a target.
     pub fn get(&self, target: &str) -> &Image {
         self.images.get(target).unwrap_or_else(|| panic!("the Dockerfile has no target {target}"))
     }
 
-    /// All that are started, by name: those with a program.
+    /// All images with a program, by name.
     pub fn programs(&self) -> impl Iterator<Item = (&str, &Image)> {
         self.images.iter().filter(|(_, image)| !image.entrypoint.is_empty()).map(|(name, image)| (name.as_str(), image))
     }
 
-    /// The files of an image that its base does not have, sorted.
+    /// The files of an image beyond those of its base, sorted.
     pub fn added(&self, target: &str) -> Vec<String> {
         let base: BTreeSet<String> = files(&self.dir.join("debian")).into_iter().collect();
         files(&self.get(target).root).into_iter().filter(|file| !base.contains(file)).collect()
@@ -113,7 +113,7 @@ impl Images {
                 let certificates = below(&image.root, "/etc/ssl/certs");
                 std::fs::create_dir_all(&certificates).unwrap();
                 copy(Path::new("/etc/ssl/certs/ca-certificates.crt"), &certificates.join("ca-certificates.crt"), false);
-                // What scripts/setup would fetch, it finds in place.
+                // Put in place of the downloads of scripts/setup.
                 let tools = below(&image.root, "/src/.tools");
                 std::fs::create_dir_all(&tools).unwrap();
                 for tool in ["nats-server", "xgboost", "xgboost_cpu.libs", "stamps"] {
@@ -170,14 +170,14 @@ impl Images {
                 },
             };
             let name = from.file_name().unwrap();
-            // As Docker does it: a folder's content, and a file under the name that is there or its own.
+            // As Docker does it: the content of a folder, or a file under the given or its own name.
             let target = if from.is_file() && to.ends_with('/') { target.join(name) } else { target.clone() };
             copy(&from, &target, step.flag("from").is_some());
         }
     }
 
-    /// Runs a step literally, on the host's Debian, where cargo has built already and apt-get only takes down what it is
-    /// asked for.
+    /// Executes a RUN step on the host's Debian, where cargo has built already and apt-get only records the requested
+    /// packages.
     fn run_step(&self, image: &mut Image, step: &Step) {
         let scratch = tempfile::tempdir_in(&self.dir).unwrap();
         let stand_ins = scratch.path().join("stand-ins");
@@ -190,7 +190,7 @@ impl Images {
         let mut command = run();
         command.arg("--keep").args(["--user", &image.user, "--workdir", &image.workdir]);
         for folder in HOST.iter().filter(|folder| Path::new(folder).exists()) {
-            // Links such as /bin are the host's own.
+            // Links such as /bin are the host's.
             let path = below(&image.root, folder);
             if std::fs::symlink_metadata(folder).unwrap().is_symlink() && !path.exists() {
                 command.args(["--mount", &format!("{folder}/:{folder}:ro")]);
@@ -205,7 +205,7 @@ impl Images {
             let (true, Some(target)) = (mount.contains("type=cache"), target) else {
                 panic!("not understood: {mount}")
             };
-            // The host's own folders stay as they are; nobody writes there where cargo only stands in.
+            // The host's folders stay unchanged; the stand-in of cargo writes nothing there.
             if HOST.iter().any(|folder| Path::new(target).starts_with(folder)) {
                 continue;
             }
@@ -220,7 +220,7 @@ impl Images {
         image.packages.extend(packages.lines().map(str::to_owned));
     }
 
-    /// The stand-in of Debian's image: some programs and the libraries of its C and C++ compilers, where the host has them.
+    /// Replacement of Debian's image: some programs, and the libraries of its C and C++ compilers, taken from the host.
     fn make_base(&self) {
         let root = self.dir.join("debian");
         for link in ["bin", "sbin", "lib", "lib64"] {
@@ -249,18 +249,18 @@ impl Images {
             std::fs::create_dir_all(place.parent().unwrap()).unwrap();
             copy(&library.canonicalize().unwrap(), &place, false);
         }
-        // Whatever umask the tests run with.
+        // Independent of the umask of the tests.
         succeed(Command::new("chmod").args(["-R", "a+rX"]).arg(&self.dir));
     }
 }
 
-/// A folder for this process, beside the programs. Those of processes that are gone go.
+/// A folder for this process, beside the programs. Folders of ended processes are removed.
 fn folder() -> PathBuf {
     let all = programs().join("images");
     std::fs::create_dir_all(&all).unwrap();
     for entry in std::fs::read_dir(&all).unwrap().flatten() {
         if !Path::new("/proc").join(entry.file_name()).exists() {
-            // Somebody else may be doing the same.
+            // Another process may be removing it too.
             drop(std::fs::remove_dir_all(entry.path()));
         }
     }
@@ -269,7 +269,7 @@ fn folder() -> PathBuf {
     own
 }
 
-/// Stands in for cargo: it has built already, as this test's own build, and gives what it is asked for.
+/// Replacement of cargo: returns the programs of this test's own build.
 const CARGO: &str = r#"#!/bin/bash
 set -eu
 case $1 in
@@ -297,7 +297,7 @@ build)
 esac
 "#;
 
-/// Stands in for apt-get: takes down the packages, to be looked up.
+/// Replacement of apt-get: records the packages for checks.
 const APT_GET: &str = r#"#!/bin/bash
 set -eu
 case $* in
@@ -307,7 +307,7 @@ update) ;;
 esac
 "#;
 
-/// The files that a pattern such as `deploy/nats/*.conf` stands for.
+/// The files that match a pattern such as `deploy/nats/*.conf`.
 fn expand(source: &str) -> Vec<String> {
     let Some((start, end)) = source.split_once('*') else { return vec![source.to_owned()] };
     let folder = Path::new(start);
@@ -316,7 +316,7 @@ fn expand(source: &str) -> Vec<String> {
     fitting.map(|name| folder.join(name).to_str().unwrap().to_owned()).collect()
 }
 
-/// A file or folder of the build context: of the checkout, if the ignore file lets it in.
+/// A file or folder of the build context: of the checkout, unless the ignore file excludes it.
 fn context(source: &str) -> PathBuf {
     assert!(is_in_context(source), "{source} is not in the build context: see Dockerfile.dockerignore");
     let path = checkout().join(source);
@@ -324,7 +324,7 @@ fn context(source: &str) -> PathBuf {
     path
 }
 
-/// Whether the ignore file lets it in: the last line that fits decides.
+/// Whether the ignore file includes a path: the last matching line decides.
 pub fn is_in_context(path: &str) -> bool {
     let ignore = std::fs::read_to_string(checkout().join("deploy/docker/Dockerfile.dockerignore")).unwrap();
     let lines = ignore.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -346,7 +346,7 @@ pub fn is_in_context(path: &str) -> bool {
     is_in
 }
 
-/// What a test takes in place of a file of somebody else's image: the same version, from scripts/setup.
+/// Local replacement for a file of a foreign image: the same version, installed by scripts/setup.
 fn stand_in(image: &str, path: &str) -> PathBuf {
     assert!(
         image.starts_with("chrislusf/seaweedfs:4.48@") && path == "/usr/bin/weed",
@@ -355,7 +355,7 @@ fn stand_in(image: &str, path: &str) -> PathBuf {
     checkout().join(".tools/weed")
 }
 
-/// Copies a file, or the content of a folder, with everything that belongs to it. What is in an image already is linked.
+/// Copies a file, or the content of a folder, with all attributes. Files that are already in an image are linked.
 fn copy(from: &Path, to: &Path, is_image: bool) {
     let mut command = Command::new("cp");
     command.args(["--archive", if is_image { "--link" } else { "--reflink=auto" }]);
@@ -369,7 +369,7 @@ fn copy(from: &Path, to: &Path, is_image: bool) {
     succeed(&mut command);
 }
 
-/// The libraries that a program finds on this machine.
+/// The libraries of a program on this machine.
 fn linked(program: &Path) -> Vec<PathBuf> {
     let text = succeed(Command::new("ldd").arg(program));
     let path = |line: &str| line.split_whitespace().find(|word| word.starts_with('/')).map(PathBuf::from);

@@ -1,4 +1,4 @@
-//! A way to a server that ends after so many bytes.
+//! A connection to a server that breaks after a number of bytes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::programs::NEVER;
 
-/// A proxy that passes on so many bytes to the server, and then nothing any more, on no connection.
+/// A proxy that forwards this many bytes to the server, and then nothing more on any connection.
 pub struct Cut {
     address: SocketAddr,
     way: Arc<Way>,
@@ -25,7 +25,7 @@ struct Way {
 }
 
 impl Cut {
-    /// Stands before the server at a URL.
+    /// Starts the proxy before the server at a URL.
     pub async fn after(bytes: i64, url: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -35,12 +35,12 @@ impl Cut {
         Self { address, way, task }
     }
 
-    /// Where clients connect to.
+    /// Address for clients.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Returns when no byte passes any more.
+    /// Returns once no more bytes pass.
     pub async fn happened(&self) {
         tokio::time::timeout(NEVER, self.way.over.notified()).await.expect("too few bytes were sent");
     }
@@ -59,7 +59,7 @@ async fn accept(listener: TcpListener, way: Arc<Way>) {
     }
 }
 
-/// Passes a connection's bytes until the end of it or of the way; then both sides are closed.
+/// Forwards the bytes of a connection until its end or the limit; then closes both sides.
 async fn pass(client: TcpStream, way: Arc<Way>) {
     if way.left.load(Ordering::Relaxed) <= 0 {
         return;

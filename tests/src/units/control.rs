@@ -1,4 +1,4 @@
-//! The verbs of `systemctl`: what a command does to units.
+//! The verbs of `systemctl`.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -12,18 +12,18 @@ use anyhow::{Context, bail, ensure};
 use super::file::{Unit, full_name};
 use super::root::Root;
 use super::service::{MAIN_PID, Service};
-use super::state::{Active, Desk, Job, State};
+use super::state::{Active, Job, State, StateFolder};
 use super::supervisor::send;
 
-/// How often the state of a unit is looked at while it is waited for.
+/// Poll interval while a unit is waited for.
 const LOOK: Duration = Duration::from_millis(10);
-/// How long a unit may take to end: longer than the longest TimeoutStopSec and the kill behind it.
+/// Longest time for a unit to end: more than the longest TimeoutStopSec and the following kill.
 const STOP_MAX: Duration = Duration::from_secs(60);
 
-/// Starts units with all that they pull in, in their order, and waits until those named are started.
+/// Starts units with all that they pull in, in order, and waits until the named ones are started.
 ///
 /// # Errors
-/// When a unit is not there, or could not be started.
+/// A unit does not exist or cannot be started.
 pub fn start(root: &Root, program: &Path, names: &[String], is_awaited: bool) -> anyhow::Result<()> {
     let mut units = Vec::new();
     for name in names {
@@ -34,15 +34,15 @@ pub fn start(root: &Root, program: &Path, names: &[String], is_awaited: bool) ->
     for unit in units.iter().filter(|unit| !unit.is_target()) {
         let after = unit.names("Unit", "After");
         let after = after.iter().filter(|name| started.contains(name));
-        if !Desk::of(root, &unit.name).is_supervised() {
+        if !StateFolder::of(root, &unit.name).is_supervised() {
             spawn(root, program, &unit.name, after)?;
         }
         started.push(unit.name.clone());
     }
     for unit in units.iter().filter(|unit| unit.is_target()) {
-        let desk = Desk::of(root, &unit.name);
-        desk.open()?;
-        desk.write(&State { active: Active::Active, ..State::default() })?;
+        let folder = StateFolder::of(root, &unit.name);
+        folder.open()?;
+        folder.write(&State { active: Active::Active, ..State::default() })?;
     }
     if is_awaited { await_start(root, &started, names) } else { Ok(()) }
 }
@@ -52,7 +52,7 @@ fn await_start(root: &Root, started: &[String], names: &[String]) -> anyhow::Res
     let mut failed = Vec::new();
     for name in started.iter().filter(|name| names.contains(name)) {
         let job = loop {
-            match Desk::of(root, name).read().job {
+            match StateFolder::of(root, name).read().job {
                 Job::Waiting => std::thread::sleep(LOOK),
                 job => break job,
             }
@@ -65,14 +65,14 @@ fn await_start(root: &Root, started: &[String], names: &[String]) -> anyhow::Res
     Ok(())
 }
 
-/// Stops units, and returns when they have ended. What is part of them ends too, but is not waited for.
+/// Stops units and returns when they have ended. Their parts are stopped too, but not waited for.
 ///
 /// # Errors
-/// When one does not end.
+/// A unit does not end.
 pub fn stop(root: &Root, program: &Path, names: &[String]) -> anyhow::Result<()> {
     let named = matching(root, names)?;
     let mut parts = with_parts(root, &named)?;
-    parts.retain(|name| !named.contains(name) && Desk::of(root, name).is_supervised());
+    parts.retain(|name| !named.contains(name) && StateFolder::of(root, name).is_supervised());
     if !parts.is_empty() {
         let mut command = Command::new(program);
         command.arg("--root").arg(root.path()).arg("stop").args(&parts);
@@ -82,15 +82,15 @@ pub fn stop(root: &Root, program: &Path, names: &[String]) -> anyhow::Result<()>
     stop_in_order(root, &named)
 }
 
-/// Stops each of these units when those that are ordered after it have ended. Returns when all have.
+/// Stops each unit once those ordered after it have ended. Returns when all have.
 fn stop_in_order(root: &Root, names: &[String]) -> anyhow::Result<()> {
     let mut waiting = Vec::new();
     for name in names {
-        let desk = Desk::of(root, name);
+        let folder = StateFolder::of(root, name);
         if name.ends_with(".target") {
-            desk.open()?;
-            desk.write(&State::default())?;
-        } else if desk.is_supervised() {
+            folder.open()?;
+            folder.write(&State::default())?;
+        } else if folder.is_supervised() {
             let after = Unit::load(root, name).map(|unit| unit.names("Unit", "After")).unwrap_or_default();
             waiting.push((name, after, false));
         }
@@ -100,21 +100,21 @@ fn stop_in_order(root: &Root, names: &[String]) -> anyhow::Result<()> {
         let afters: Vec<Vec<String>> = waiting.iter().map(|(_, after, _)| after.clone()).collect();
         for (name, _, is_asked) in &mut waiting {
             if !*is_asked && !afters.iter().any(|after| after.contains(name)) {
-                ask_to_stop(&Desk::of(root, name))?;
+                ask_to_stop(&StateFolder::of(root, name))?;
                 *is_asked = true;
             }
         }
         ensure!(start.elapsed() < STOP_MAX, "{} does not end", waiting[0].0);
         std::thread::sleep(LOOK);
-        waiting.retain(|(name, ..)| Desk::of(root, name).is_supervised());
+        waiting.retain(|(name, ..)| StateFolder::of(root, name).is_supervised());
     }
     Ok(())
 }
 
-fn ask_to_stop(desk: &Desk) -> anyhow::Result<()> {
-    // Its supervisor says its id a moment after it has taken the unit.
-    while desk.is_supervised() {
-        match desk.supervisor() {
+fn ask_to_stop(folder: &StateFolder) -> anyhow::Result<()> {
+    // The supervisor publishes its id a moment after it has locked the unit.
+    while folder.is_supervised() {
+        match folder.supervisor() {
             Some(id) => return send(id, "TERM"),
             None => std::thread::sleep(LOOK),
         }
@@ -122,24 +122,24 @@ fn ask_to_stop(desk: &Desk) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Stops units with all that is part of them, then starts them, and of the parts those that ran.
+/// Stops units with all their parts, then starts them, and those parts that ran.
 ///
 /// # Errors
 /// As [`stop`] and [`start`].
 pub fn restart(root: &Root, program: &Path, names: &[String]) -> anyhow::Result<()> {
     let named = matching(root, names)?;
     let all = with_parts(root, &named)?;
-    let running: Vec<String> = all.iter().filter(|name| Desk::of(root, name).is_supervised()).cloned().collect();
+    let running: Vec<String> = all.iter().filter(|name| StateFolder::of(root, name).is_supervised()).cloned().collect();
     stop_in_order(root, &all)?;
     let others: Vec<String> = running.into_iter().filter(|name| !named.contains(name)).collect();
     start(root, program, &others, false)?;
     start(root, program, &named, true)
 }
 
-/// Asks units to read their configuration again.
+/// Makes units reload their configuration.
 ///
 /// # Errors
-/// When one does not run or cannot.
+/// A unit does not run or cannot reload.
 pub fn reload(root: &Root, names: &[String]) -> anyhow::Result<()> {
     for name in matching(root, names)? {
         let unit = Unit::load(root, &name)?;
@@ -155,7 +155,7 @@ pub fn reload(root: &Root, names: &[String]) -> anyhow::Result<()> {
 /// Sends a signal to the processes of units.
 ///
 /// # Errors
-/// When one does not run.
+/// A unit does not run.
 pub fn kill(root: &Root, names: &[String], signal: &str) -> anyhow::Result<()> {
     for name in matching(root, names)? {
         send(main_pid(root, &name)?, signal.trim_start_matches("SIG"))?;
@@ -169,10 +169,10 @@ fn main_pid(root: &Root, name: &str) -> anyhow::Result<u32> {
     Ok(id)
 }
 
-/// Has units started with whatever wants them, or no longer.
+/// Enables or disables the start of units with the targets that want them.
 ///
 /// # Errors
-/// When a unit is not there or nothing wants it.
+/// A unit does not exist or has no target.
 pub fn enable(root: &Root, names: &[String], is_on: bool) -> anyhow::Result<()> {
     for name in names {
         let unit = Unit::load(root, name)?;
@@ -192,7 +192,7 @@ pub fn enable(root: &Root, names: &[String], is_on: bool) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Whether something wants the unit.
+/// Whether a target wants the unit.
 pub fn is_enabled(root: &Root, name: &str) -> bool {
     let listed = std::fs::read_dir(root.join("etc/systemd/system")).into_iter().flatten().flatten();
     listed.into_iter().any(|entry| {
@@ -203,18 +203,18 @@ pub fn is_enabled(root: &Root, name: &str) -> bool {
 
 /// The state of a unit.
 pub fn state(root: &Root, name: &str) -> State {
-    Desk::of(root, &full_name(name)).read()
+    StateFolder::of(root, &full_name(name)).read()
 }
 
-/// Forgets that units have failed.
+/// Resets the failed state of units.
 ///
 /// # Errors
-/// When a state cannot be written.
+/// A state cannot be written.
 pub fn reset_failed(root: &Root, names: &[String]) -> anyhow::Result<()> {
     for name in matching(root, names)? {
-        let desk = Desk::of(root, &name);
-        if desk.read().active == Active::Failed {
-            desk.write(&State::default())?;
+        let folder = StateFolder::of(root, &name);
+        if folder.read().active == Active::Failed {
+            folder.write(&State::default())?;
         }
     }
     Ok(())
@@ -223,14 +223,14 @@ pub fn reset_failed(root: &Root, names: &[String]) -> anyhow::Result<()> {
 /// The log of a unit.
 ///
 /// # Errors
-/// When it was never started.
+/// The unit was never started.
 pub fn journal(root: &Root, name: &str) -> anyhow::Result<String> {
-    let path = Desk::of(root, &full_name(name)).journal();
-    let bytes = std::fs::read(&path).with_context(|| format!("{name} has said nothing"))?;
+    let path = StateFolder::of(root, &full_name(name)).journal();
+    let bytes = std::fs::read(&path).with_context(|| format!("{name} has no log"))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Every unit that was asked for, by name.
+/// All units that were ever started, by name.
 ///
 /// # Errors
 /// Never for a root that exists.
@@ -241,7 +241,7 @@ pub fn known(root: &Root) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The units that are named, or meant by a name with one `*`.
+/// The named units, or those that match a name with one `*`.
 ///
 /// # Errors
 /// As [`known`].
@@ -259,7 +259,7 @@ pub fn matching(root: &Root, names: &[String]) -> anyhow::Result<Vec<String>> {
     Ok(found)
 }
 
-/// Units and those known ones that are part of them, each once.
+/// Units and their known parts, without duplicates.
 fn with_parts(root: &Root, names: &[String]) -> anyhow::Result<Vec<String>> {
     let mut all: BTreeSet<String> = names.iter().cloned().collect();
     for name in known(root)? {
@@ -272,7 +272,7 @@ fn with_parts(root: &Root, names: &[String]) -> anyhow::Result<Vec<String>> {
     Ok(all.into_iter().collect())
 }
 
-/// A unit and what it wants, at any depth, each once. What is only wanted may be missing.
+/// Collects a unit and its dependencies at any depth, without duplicates. Units that are only wanted may be missing.
 fn gather(root: &Root, name: &str, is_needed: bool, units: &mut Vec<Unit>) -> anyhow::Result<()> {
     if units.iter().any(|unit| unit.name == name) {
         return Ok(());
@@ -295,24 +295,24 @@ fn gather(root: &Root, name: &str, is_needed: bool, units: &mut Vec<Unit>) -> an
     Ok(())
 }
 
-/// Puts each unit behind those that it is ordered after.
+/// Sorts units by their ordering dependencies.
 fn sort_by_order(units: &mut Vec<Unit>) {
     let mut sorted: Vec<Unit> = Vec::new();
     while !units.is_empty() {
         let is_free =
             |unit: &Unit| !unit.names("Unit", "After").iter().any(|name| units.iter().any(|u| u.name == *name));
-        // A circle has no order; systemd would break it somewhere too.
+        // A cycle has no order; systemd would also break it somewhere.
         let idx = units.iter().position(is_free).unwrap_or(0);
         sorted.push(units.remove(idx));
     }
     *units = sorted;
 }
 
-/// Starts the supervisor of a unit, and returns once it holds the unit.
+/// Starts the supervisor of a unit and returns once it has locked the unit.
 fn spawn<'a>(root: &Root, program: &Path, name: &str, after: impl Iterator<Item = &'a String>) -> anyhow::Result<()> {
     let mut command = Command::new(program);
     command.arg("--root").arg(root.path()).arg("supervise").arg(name).args(after);
-    // The group of its own keeps Ctrl-C in a terminal away from it.
+    // A separate process group keeps a terminal's Ctrl-C away from it.
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
     let mut said = [0; 4];

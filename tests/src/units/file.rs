@@ -1,4 +1,4 @@
-//! A unit as its files describe it: the file itself, its drop-ins, and the specifiers in them.
+//! A unit as its files describe it: the unit file, its drop-ins, and their specifiers.
 
 use std::path::{Path, PathBuf};
 
@@ -15,15 +15,15 @@ const UNIT_PATHS: [&str; 4] =
 pub struct Unit {
     /// Its full name, such as `candlewire-aggregator@2.service`.
     pub name: String,
-    /// Section, key and value of every line, in order; specifiers are replaced.
+    /// Section, key and value of every line, in order, with specifiers replaced.
     lines: Vec<(String, String, String)>,
 }
 
 impl Unit {
-    /// Loads a unit; a name without a suffix is that of a service.
+    /// Loads a unit; a name without a suffix means a service.
     ///
     /// # Errors
-    /// When there is no such unit, or its text is not that of one.
+    /// The unit does not exist or is malformed.
     pub fn load(root: &Root, name: &str) -> anyhow::Result<Self> {
         let name = full_name(name);
         let file = find(root, &name).with_context(|| format!("Unit {name} not found."))?;
@@ -42,7 +42,7 @@ impl Unit {
         self.name.ends_with(".target")
     }
 
-    /// All values of a key that may stand more than once; an empty one takes back those before it.
+    /// All values of a key that may occur repeatedly; an empty value clears the earlier ones.
     pub fn all(&self, section: &str, key: &str) -> Vec<&str> {
         let mut values = Vec::new();
         for (_, _, value) in self.lines.iter().filter(|line| line.0 == section && line.1 == key) {
@@ -51,7 +51,7 @@ impl Unit {
         values
     }
 
-    /// The value of a key that counts: the last.
+    /// The effective value of a key: the last.
     pub fn last(&self, section: &str, key: &str) -> Option<&str> {
         self.all(section, key).pop()
     }
@@ -61,7 +61,7 @@ impl Unit {
         self.all(section, key).into_iter().flat_map(str::split_whitespace).map(str::to_owned).collect()
     }
 
-    /// Whether a switch is on; `default` when it is not said.
+    /// A boolean setting; `default` when absent.
     pub fn is_on(&self, section: &str, key: &str, default: bool) -> bool {
         self.last(section, key).map_or(default, |value| matches!(value, "yes" | "true" | "on" | "1"))
     }
@@ -78,7 +78,7 @@ pub(crate) fn full_name(name: &str) -> String {
     if has_suffix { name.to_owned() } else { format!("{name}.service") }
 }
 
-/// The names under which files of a unit may stand: its own and its template's.
+/// The names under which a unit may have files: its own and its template's.
 fn names_of(name: &str) -> Vec<String> {
     let mut names = vec![name.to_owned()];
     if let (Some((prefix, _)), Some((_, suffix))) = (name.split_once('@'), name.rsplit_once('.')) {
@@ -92,7 +92,7 @@ fn find(root: &Root, name: &str) -> Option<PathBuf> {
     candidates.into_iter().find(|path| path.is_file())
 }
 
-/// Drop-ins of everything called `candlewire-….service`, then of the template, then of the unit itself, each by name.
+/// Drop-ins of all `candlewire-….service`, then of the template, then of the unit itself, each sorted by name.
 fn drop_ins(root: &Root, name: &str) -> Vec<PathBuf> {
     let mut folders = names_of(name);
     if let (Some((prefix, _)), Some((_, suffix))) = (name.split_once('-'), name.rsplit_once('.')) {
@@ -155,7 +155,7 @@ fn specified(value: &str, unit: &str) -> anyhow::Result<String> {
     Ok(made)
 }
 
-/// Splits into words as unit files and environment files do, with single and double quotes.
+/// Splits a line into words as unit and environment files do, with single and double quotes.
 pub(crate) fn words(text: &str) -> anyhow::Result<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_has_the_lines_of_its_template_with_its_own_name_in_them() {
+    fn an_instance_has_its_template_lines_with_its_own_name() {
         let text = "[Service]\nExecStart=/bin/a --port 210%i \"two words\"\nEnvironment=A=%d/x B=%n\n";
         let (_dir, root) = root_with(&[("usr/lib/systemd/system/a@.service", text)]);
         let unit = Unit::load(&root, "a@7").unwrap();
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_unit_is_refused() {
+    fn a_file_that_is_no_unit_is_refused() {
         let (_dir, root) = root_with(&[
             ("etc/systemd/system/a.service", "[Service]\nExecStart=/bin/a %Z\n"),
             ("etc/systemd/system/b.service", "[Service]\nExecStart\n"),

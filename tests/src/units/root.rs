@@ -1,18 +1,18 @@
-//! The folder that stands for the root of a machine.
+//! The folder used as the root of a machine.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// A folder with `usr`, `etc` and whatever the services make below it.
+/// A folder with `usr`, `etc` and the files of services below it.
 #[derive(Debug, Clone)]
 pub struct Root(PathBuf);
 
 impl Root {
-    /// The root at a folder.
+    /// Opens a folder as root.
     ///
     /// # Errors
-    /// When the folder is not there.
+    /// The folder does not exist.
     pub fn at(path: &Path) -> anyhow::Result<Self> {
         Ok(Self(path.canonicalize().with_context(|| format!("cannot enter {}", path.display()))?))
     }
@@ -22,18 +22,18 @@ impl Root {
         &self.0
     }
 
-    /// A path below it, given with or without the slash in front.
+    /// A path below it, given with or without a leading slash.
     pub fn join(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
         self.0.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// What a word of a command line or a value of a variable means: an absolute path that is below the root, or whose
-    /// folder is, is that one; everything else stays as it is.
+    /// Maps a word of a command line or a variable's value: an absolute path that exists below the root, or whose
+    /// folder does, is mapped there; other words stay unchanged.
     pub(crate) fn map(&self, word: &str) -> String {
         let path = Path::new(word);
-        let is_ours = |path: &Path| path != Path::new("/") && self.join(path).exists();
-        let is_below = path.is_absolute() && (is_ours(path) || path.parent().is_some_and(is_ours));
+        let is_locked = |path: &Path| path != Path::new("/") && self.join(path).exists();
+        let is_below = path.is_absolute() && (is_locked(path) || path.parent().is_some_and(is_locked));
         if is_below { self.join(path).to_string_lossy().into_owned() } else { word.to_owned() }
     }
 }

@@ -1,4 +1,4 @@
-//! What a service unit asks for.
+//! Settings of a service unit.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,18 +9,18 @@ use anyhow::{Context, bail, ensure};
 use super::file::{Unit, words};
 use super::root::Root;
 
-/// When a unit counts as started.
+/// Condition under which a unit counts as started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
-    /// When its program runs.
+    /// Its program runs.
     Exec,
-    /// When it says so.
+    /// It notified readiness.
     Notify,
-    /// When it has ended well.
+    /// It ended successfully.
     Oneshot,
 }
 
-/// After which ends a service is started again.
+/// Ends after which a service is restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Restart {
     No,
@@ -28,7 +28,7 @@ pub(super) enum Restart {
     Always,
 }
 
-/// A service, ready to be started: every path is real.
+/// A service, ready to be started, with real paths.
 #[derive(Debug, Clone)]
 pub(super) struct Service {
     pub(super) kind: Type,
@@ -41,17 +41,16 @@ pub(super) struct Service {
     pub(super) remains: bool,
     pub(super) restart: Restart,
     pub(super) restart_after: Duration,
-    /// Exit codes after which it stays down.
+    /// Exit codes after which it is not restarted.
     pub(super) final_codes: Vec<i32>,
-    /// `None` waits for ever.
+    /// `None` waits forever.
     pub(super) start_max: Option<Duration>,
     pub(super) stop_max: Duration,
     pub(super) kill_signal: String,
     pub(super) watchdog: Option<Duration>,
 }
 
-/// Settings that lock a service down or bound it. Nothing of that is done here; that they are right is for
-/// `systemd-analyze` to say.
+/// Settings that sandbox or limit a service. They are not applied here; `systemd-analyze` judges them.
 const NOT_DONE: &[&str] = &[
     "AmbientCapabilities",
     "CapabilityBoundingSet",
@@ -111,16 +110,16 @@ const DONE: &[&str] = &[
     "WatchdogSec",
 ];
 
-/// What stands for the id of the main process.
+/// Placeholder for the id of the main process.
 pub(super) const MAIN_PID: &str = "${MAINPID}";
 const RESTART_AFTER: Duration = Duration::from_millis(100);
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 impl Service {
-    /// Reads it from its unit. Makes the folders that it may store in, because paths into them are real then.
+    /// Reads the service of a unit. Creates its state folders, since they make paths into them real.
     ///
     /// # Errors
-    /// When a setting is not known or makes no sense, or a file that it needs is missing.
+    /// A setting is unknown or invalid, or a required file is missing.
     pub(super) fn of(unit: &Unit, root: &Root) -> anyhow::Result<Self> {
         for (_, key) in unit.keys().filter(|(section, _)| *section == "Service") {
             ensure!(DONE.contains(&key) || NOT_DONE.contains(&key), "{}: {key}= is not known here", unit.name);
@@ -148,7 +147,7 @@ impl Service {
         std::fs::create_dir_all(root.join("run/credentials").join(&unit.name))?;
         let command = |line: &str| -> anyhow::Result<Vec<String>> {
             let words = words(line)?;
-            // Inside a word only `${NAME}` means a variable.
+            // Inside a word only `${NAME}` is a variable.
             let strange = words.iter().find(|word| word.replace(MAIN_PID, "").contains('$'));
             ensure!(strange.is_none(), "{}: only {MAIN_PID} is known here, in {line}", unit.name);
             Ok(words.iter().map(|word| root.map(word)).collect())
@@ -178,8 +177,8 @@ impl Service {
     }
 }
 
-/// Makes the folder in which a service stores. That of a user who comes and goes is behind a folder that only root enters, and
-/// what stands in `/var/lib` is a link to it.
+/// Creates the state folder of a service. That of a dynamic user is in a folder that only root may enter, with a link
+/// to it in `/var/lib`.
 fn state_directory(root: &Root, name: &str, is_private: bool) -> anyhow::Result<PathBuf> {
     let folder = root.join("var/lib").join(name);
     let make =
@@ -200,7 +199,7 @@ fn state_directory(root: &Root, name: &str, is_private: bool) -> anyhow::Result<
     Ok(folder)
 }
 
-/// Those of the unit, then those of its files, which count more.
+/// Variables of the unit, overridden by those of its files.
 fn environment(unit: &Unit, root: &Root) -> anyhow::Result<BTreeMap<String, String>> {
     let mut environment = BTreeMap::new();
     for line in unit.all("Service", "Environment") {
@@ -240,7 +239,7 @@ fn credentials(unit: &Unit, root: &Root) -> anyhow::Result<Vec<(String, PathBuf)
     Ok(credentials)
 }
 
-/// A span as units write it: `30`, `500ms`, `1min 30s`; `None` for `infinity`.
+/// Parses a time span of a unit: `30`, `500ms`, `1min 30s`; `None` for `infinity`.
 fn parse_span(text: &str) -> anyhow::Result<Option<Duration>> {
     if text == "infinity" {
         return Ok(None);
@@ -274,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_refused() {
+    fn unknown_directives_are_refused() {
         let refused = |text: &str, word: &str| assert!(service(text).unwrap_err().to_string().contains(word), "{text}");
         refused("RootDirectory=/x", "RootDirectory");
         refused("Type=forking", "forking");

@@ -1,4 +1,4 @@
-//! What is known of a unit while it runs and afterwards: a file that its supervisor writes.
+//! State of a unit during and after its run: a file written by its supervisor.
 
 use std::fs::{File, TryLockError};
 use std::io::Write;
@@ -10,28 +10,28 @@ use serde::{Deserialize, Serialize};
 
 use super::root::Root;
 
-/// How often, and how far apart, a supervisor looks whether its unit is free.
-const LOOKS_MAX: u32 = 50;
+/// Number and interval of a supervisor's attempts to lock its unit.
+const LOCK_ATTEMPTS: u32 = 50;
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What a unit is doing, in the words of `systemctl is-active`.
+/// State of a unit in the terms of `systemctl is-active`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Active {
-    /// It is being started, or waits to be started again.
+    /// Starting, or waiting to be restarted.
     Activating,
-    /// It runs; of a one-shot: it has done its work.
+    /// Running; for a one-shot unit: finished successfully.
     Active,
-    /// It is being stopped.
+    /// Stopping.
     Deactivating,
-    /// It does not run.
+    /// Not running.
     Inactive,
-    /// It has ended as it should not have.
+    /// Ended with a failure.
     Failed,
 }
 
 impl Active {
-    /// The word.
+    /// The term.
     pub fn word(self) -> &'static str {
         match self {
             Self::Activating => "activating",
@@ -43,13 +43,13 @@ impl Active {
     }
 }
 
-/// What became of the wish to start it.
+/// Result of the last start request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Job {
-    /// It is not known yet.
+    /// Not known yet.
     Waiting,
-    /// It is started.
+    /// Started.
     Done,
     /// The first attempt failed; there may be others.
     Failed,
@@ -58,19 +58,19 @@ pub enum Job {
 /// The state of a unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// What it is doing.
+    /// Whether it runs.
     pub active: Active,
-    /// What became of the wish to start it.
+    /// Result of the last start request.
     pub job: Job,
-    /// The id of its process; 0 when there is none.
+    /// The id of its process; 0 without one.
     pub main_pid: u32,
-    /// What it last said of itself.
+    /// Its last status text.
     pub status: String,
-    /// How often it was started again by itself.
+    /// Number of automatic restarts.
     pub restarts: u32,
-    /// How it last ended: success, exit-code, signal, timeout, watchdog or resources.
+    /// Result of its last end: success, exit-code, signal, timeout, watchdog or resources.
     pub result: String,
-    /// The exit code of its last end, if it had one.
+    /// The exit code of its last end, if any.
     pub exit_code: Option<i32>,
 }
 
@@ -88,11 +88,11 @@ impl Default for State {
     }
 }
 
-/// Where a unit leaves what is known of it.
+/// Folder with the state of a unit.
 #[derive(Debug, Clone)]
-pub(super) struct Desk(PathBuf);
+pub(super) struct StateFolder(PathBuf);
 
-impl Desk {
+impl StateFolder {
     pub(super) fn of(root: &Root, unit: &str) -> Self {
         Self(root.join("run/units").join(unit))
     }
@@ -106,19 +106,19 @@ impl Desk {
         self.0.join("journal")
     }
 
-    /// The socket on which it says that it is ready.
+    /// The socket for its readiness notification.
     pub(super) fn socket(&self) -> PathBuf {
         self.0.join("notify")
     }
 
     pub(super) fn write(&self, state: &State) -> anyhow::Result<()> {
-        // Each writer has a name of its own: two must never write into one file.
+        // Each writer has its own temporary file: two must never write to the same.
         let part = self.0.join(format!("state.{}", std::process::id()));
         std::fs::write(&part, serde_json::to_vec(state)?)?;
         Ok(std::fs::rename(part, self.0.join("state"))?)
     }
 
-    /// The state; inactive when there is none. One whose supervisor is gone has failed, whatever it says.
+    /// The state; inactive when there is none, and failed when the supervisor has died.
     pub(super) fn read(&self) -> State {
         let mut state = self.written();
         let is_orphan = |state: &State| {
@@ -126,7 +126,7 @@ impl Desk {
             is_up && !self.is_target() && !self.is_supervised()
         };
         if is_orphan(&state) {
-            // It may have ended between the two looks, with a last word.
+            // The supervisor may have ended between the two reads, after a last write.
             state = self.written();
             if is_orphan(&state) {
                 state = State { active: Active::Failed, job: Job::Failed, main_pid: 0, ..state };
@@ -135,7 +135,7 @@ impl Desk {
         state
     }
 
-    /// A target has no process, and nobody who looks after it.
+    /// A target has neither process nor supervisor.
     fn is_target(&self) -> bool {
         self.0.extension().is_some_and(|extension| extension == "target")
     }
@@ -145,15 +145,15 @@ impl Desk {
         serde_json::from_slice(&bytes).unwrap_or_default()
     }
 
-    /// Takes the unit for this process, its supervisor from now on, until the file is dropped.
-    pub(super) fn occupy(&self) -> anyhow::Result<File> {
+    /// Locks the unit for this process, which supervises it until the file is dropped.
+    pub(super) fn lock(&self) -> anyhow::Result<File> {
         let file = File::options().create(true).truncate(false).write(true).open(self.0.join("supervisor"))?;
-        // Whoever looks whether it is taken holds it for an instant.
-        let is_ours = (0..LOOKS_MAX).any(|look| {
-            std::thread::sleep(LOOK * look.min(1));
+        // A process that checks the lock holds it for an instant.
+        let is_locked = (0..LOCK_ATTEMPTS).any(|attempt| {
+            std::thread::sleep(LOOK * attempt.min(1));
             file.try_lock().is_ok()
         });
-        ensure!(is_ours, "it has a supervisor already");
+        ensure!(is_locked, "it already has a supervisor");
         file.set_len(0)?;
         (&file).write_all(std::process::id().to_string().as_bytes())?;
         Ok(file)
@@ -165,7 +165,7 @@ impl Desk {
             .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
-    /// The id of its supervisor, if it has one that has said so.
+    /// The id of its supervisor, once it has published it.
     pub(super) fn supervisor(&self) -> Option<u32> {
         let id = || std::fs::read_to_string(self.0.join("supervisor")).ok()?.parse().ok();
         if self.is_supervised() { id() } else { None }

@@ -1,4 +1,4 @@
-//! The life of one service, as systemd leads it: start, readiness, watchdog, restart, stop.
+//! Supervisor of one service, as systemd would be: start, readiness, watchdog, restart, stop.
 
 use std::fs::File;
 use std::io::Write;
@@ -17,31 +17,31 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::file::Unit;
 use super::root::Root;
 use super::service::{Restart, Service, Type};
-use super::state::{Active, Desk, Job, State};
+use super::state::{Active, Job, State, StateFolder};
 
-/// How often a unit looks whether those that it is ordered after are started.
+/// Poll interval for the units that this one is ordered after.
 const LOOK: Duration = Duration::from_millis(20);
-/// A message of a service is a few short lines.
+/// Longest notification of a service: a few short lines.
 const MESSAGE_MAX: usize = 4096;
-/// What is nobody's own: systemd's default.
+/// PATH of services: systemd's default.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Signals that count as a clean end.
 const CLEAN_SIGNALS: [i32; 4] = [1, 2, 13, 15];
 
-/// Starts a unit once the units named in `after` are started, and looks after it until it is told to stop by SIGTERM, or the
-/// unit stays down. Prints one line once it holds the unit.
+/// Starts a unit once the units in `after` are started, and supervises it until SIGTERM or until the unit stays down.
+/// Prints one line once it has locked the unit.
 ///
 /// # Errors
-/// When the unit makes no sense, or somebody looks after it already.
+/// The unit is invalid, or has a supervisor already.
 pub fn supervise(root: &Root, name: &str, after: &[String]) -> anyhow::Result<()> {
-    let desk = Desk::of(root, name);
-    desk.open()?;
-    let _occupied = desk.occupy()?;
+    let folder = StateFolder::of(root, name);
+    folder.open()?;
+    let _occupied = folder.lock()?;
     let state = State { active: Active::Activating, job: Job::Waiting, ..State::default() };
-    desk.write(&state)?;
-    say_held();
-    let journal = File::options().create(true).append(true).open(desk.journal())?;
-    let mut supervisor = Supervisor { root: root.clone(), name: name.to_owned(), desk, state, journal };
+    folder.write(&state)?;
+    report_locked();
+    let journal = File::options().create(true).append(true).open(folder.journal())?;
+    let mut supervisor = Supervisor { root: root.clone(), name: name.to_owned(), folder, state, journal };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if let Err(error) = runtime.block_on(supervisor.live(after)) {
         supervisor.log(&format!("{error:#}"));
@@ -51,27 +51,27 @@ pub fn supervise(root: &Root, name: &str, after: &[String]) -> anyhow::Result<()
     Ok(())
 }
 
-/// Whoever started this process waits for the line.
+/// The process that started this one waits for the line.
 #[allow(clippy::print_stdout)]
-fn say_held() {
+fn report_locked() {
     println!("held");
 }
 
 struct Supervisor {
     root: Root,
     name: String,
-    desk: Desk,
+    folder: StateFolder,
     state: State,
     journal: File,
 }
 
-/// How a run of the program ended.
+/// End of a run of the program.
 enum End {
-    /// It ended, or was ended by its watchdog or for not starting in time: the result, and whether it was clean.
+    /// It ended by itself or by its watchdog or start timeout: the result, and whether it was clean.
     Itself { result: &'static str, is_clean: bool },
-    /// It did its work and counts as active.
+    /// It finished its work and counts as active.
     Remains,
-    /// It was told to stop.
+    /// It was stopped.
     Stopped { result: &'static str, is_clean: bool },
 }
 
@@ -120,10 +120,10 @@ impl Supervisor {
         }
     }
 
-    /// Waits until the units are started or have failed to; false when told to stop before.
+    /// Waits until the units are started or have failed; false when stopped before.
     async fn wait_for(&self, units: &[String], stop: &mut Signal) -> bool {
         let is_waiting = |unit: &String| {
-            let state = Desk::of(&self.root, unit).read();
+            let state = StateFolder::of(&self.root, unit).read();
             state.active == Active::Activating && state.job == Job::Waiting
         };
         while units.iter().any(is_waiting) {
@@ -147,7 +147,7 @@ impl Supervisor {
                 (state.active, state.job) = (Active::Active, Job::Done);
             }
         })?;
-        // Until it is ready the time to start counts, from then on the watchdog.
+        // The start timeout applies until the service is ready, the watchdog afterwards.
         let mut deadline = service.start_max.map(|span| Instant::now() + span);
         let mut message = [0; MESSAGE_MAX];
         loop {
@@ -156,7 +156,7 @@ impl Supervisor {
                 _ = stop.recv() => return self.stop(service, &mut child).await,
                 received = socket.recv(&mut message) => {
                     let text = String::from_utf8_lossy(&message[..received?]).into_owned();
-                    if self.heard(service, &text)? {
+                    if self.handle_notification(service, &text)? {
                         deadline = service.watchdog.map(|span| Instant::now() + span);
                     }
                 }
@@ -171,8 +171,8 @@ impl Supervisor {
         }
     }
 
-    /// Takes in what a service says; true when its watchdog counts anew from now on.
-    fn heard(&mut self, service: &Service, text: &str) -> anyhow::Result<bool> {
+    /// Handles a notification; true when it resets the watchdog.
+    fn handle_notification(&mut self, service: &Service, text: &str) -> anyhow::Result<bool> {
         let is_watched = |state: &State| state.active == Active::Active;
         let mut feeds = false;
         let mut state = self.state.clone();
@@ -220,13 +220,13 @@ impl Supervisor {
         })
     }
 
-    /// Ends the process by a signal, or by force when that takes too long: then there is no status.
-    async fn end(&mut self, child: &mut Child, signal: &str, patience: Duration) -> anyhow::Result<Option<ExitStatus>> {
+    /// Ends the process by a signal, or with SIGKILL after a timeout; then there is no status.
+    async fn end(&mut self, child: &mut Child, signal: &str, limit: Duration) -> anyhow::Result<Option<ExitStatus>> {
         let id = child.id().context("the process has ended")?;
         send(id, signal)?;
-        // One that was stopped would not notice.
+        // A stopped process would not react.
         send(id, "CONT")?;
-        if let Ok(status) = timeout(patience, child.wait()).await {
+        if let Ok(status) = timeout(limit, child.wait()).await {
             return Ok(Some(status?));
         }
         self.log("does not end: killed");
@@ -235,7 +235,7 @@ impl Supervisor {
     }
 
     fn listen(&self) -> anyhow::Result<UnixDatagram> {
-        let path = self.desk.socket();
+        let path = self.folder.socket();
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
@@ -252,7 +252,7 @@ impl Supervisor {
         command.args(arguments).current_dir(self.root.path()).env_clear();
         command.env("PATH", PATH).env("LANG", "C.UTF-8").envs(&service.environment);
         if service.kind == Type::Notify {
-            command.env("NOTIFY_SOCKET", self.desk.socket());
+            command.env("NOTIFY_SOCKET", self.folder.socket());
         }
         if let Some(watchdog) = service.watchdog {
             command.env("WATCHDOG_USEC", watchdog.as_micros().to_string());
@@ -267,7 +267,7 @@ impl Supervisor {
         command.kill_on_drop(true).spawn().with_context(|| format!("cannot start {program}"))
     }
 
-    /// Copies what only this service may read.
+    /// Copies the credentials of this service.
     fn load_credentials(&self, service: &Service) -> anyhow::Result<PathBuf> {
         let folder = self.root.join("run/credentials").join(&self.name);
         for (name, from) in &service.credentials {
@@ -284,10 +284,10 @@ impl Supervisor {
 
     fn change(&mut self, change: impl FnOnce(&mut State)) -> anyhow::Result<()> {
         change(&mut self.state);
-        self.desk.write(&self.state)
+        self.folder.write(&self.state)
     }
 
-    /// A line of its own between those of the service.
+    /// Writes a line of its own between those of the service.
     fn log(&mut self, text: &str) {
         drop(writeln!(self.journal, "units: {}: {text}", self.name));
     }

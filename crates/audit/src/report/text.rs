@@ -6,11 +6,11 @@ use std::fmt;
 use serde_json::Value;
 use service::output::table;
 
-use super::{Difference, Outcome, Report};
+use super::{AuditReport, Mismatch, RowDifference};
 
 const COLUMNS: [&str; 8] = ["stream", "kind", "checked", "equal", "different", "missing", "extra", "not checkable"];
 
-impl fmt::Display for Report {
+impl fmt::Display for AuditReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = self.kinds.iter().map(|row| {
             let counts = row.counts;
@@ -28,19 +28,19 @@ impl fmt::Display for Report {
     }
 }
 
-impl fmt::Display for Difference {
+impl fmt::Display for RowDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, instrument, row, outcome, expected, found } = self;
         let text = |row: &Option<Value>| row.as_ref().map(Value::to_string).unwrap_or_default();
         match outcome {
-            Outcome::Different => write!(f, "different: {kind} {instrument} {row}: {}", changed(expected, found)),
-            Outcome::Missing => write!(f, "missing: {kind} {instrument} {row}: {}", text(expected)),
-            Outcome::Extra => write!(f, "extra: {kind} {instrument} {row}: {}", text(found)),
+            Mismatch::Different => write!(f, "different: {kind} {instrument} {row}: {}", changed(expected, found)),
+            Mismatch::Missing => write!(f, "missing: {kind} {instrument} {row}: {}", text(expected)),
+            Mismatch::Extra => write!(f, "extra: {kind} {instrument} {row}: {}", text(found)),
         }
     }
 }
 
-/// The fields that differ, as `name is … instead of …`.
+/// The fields that differ, as `name is (stored) instead of (expected)`.
 fn changed(expected: &Option<Value>, found: &Option<Value>) -> String {
     let fields = |row: &Option<Value>| row.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
     let (expected, found) = (fields(expected), fields(found));

@@ -11,7 +11,7 @@ use bus::{Error, NatsArgs, RecordKind};
 use futures::{StreamExt, TryStreamExt};
 use market::{EventTime, Instrument};
 use rand::RngExt;
-use service::{BEAT, Code, Data, Health, Shutdown, WithCode};
+use service::{BEAT, Code, Freshness, Health, Shutdown, WithCode};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
@@ -90,7 +90,7 @@ async fn poll_into(
         () = shutdown.requested() => return Ok(()),
     };
     let newest = ends.iter().filter_map(|end| Some(end.last.as_ref()?.event)).max();
-    health.data(newest.map_or(Data::Awaited, |event| Data::Newest(event.ms())));
+    health.data(newest.map_or(Freshness::Awaited, |event| Freshness::Newest(event.ms())));
     let started_ms = now_ms(SystemTime::now());
     let observer = Observer::new(ends, config.step, config.source_delay, started_ms);
     let readiness = SourceReadiness { interval: config.step, started_ms };
@@ -149,7 +149,7 @@ async fn publish(
                 let stored = stored?.context;
                 if stored > newest {
                     newest = stored;
-                    health.data(newest.map_or(Data::Awaited, |event| Data::Newest(event.ms())));
+                    health.data(newest.map_or(Freshness::Awaited, |event| Freshness::Newest(event.ms())));
                 }
             }
             _ = beat.tick() => {}

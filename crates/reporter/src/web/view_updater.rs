@@ -7,7 +7,7 @@ use bus::connect::wait_for;
 use bus::reader::{Event, Reader, Selection};
 use bus::{Connection, Error, NatsArgs, RecordKind, Stream, query, subject, topology};
 use market::{Instrument, Window};
-use service::{Data, Shutdown};
+use service::{Freshness, Shutdown};
 
 use super::pipeline_status::{InputEnds, PipelineStatus};
 use super::shared::PageState;
@@ -113,7 +113,7 @@ async fn refresh(shared: &PageState, connection: &Connection, ends: &mut InputEn
         // The reader sets ready again when it has read all stored messages.
         shared.health.not_ready("the NATS server is away");
     }
-    shared.health.data(shared.view().newest().map_or(Data::Awaited, |event| Data::Newest(event.ms())));
+    shared.health.data(shared.view().newest().map_or(Freshness::Awaited, |event| Freshness::Newest(event.ms())));
 }
 
 /// Fetches the last price of instruments that have tables but no price among MARKET's last messages.

@@ -1,4 +1,4 @@
-//! Asking a running service how it is: for container health checks, whose images hold no HTTP client.
+//! Subcommand `health`: queries a running service, for container health checks in images without an HTTP client.
 
 use std::io::{Write, stdout};
 use std::net::SocketAddr;
@@ -8,28 +8,28 @@ use anyhow::{Context, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// How long an answer may take.
+/// Longest wait for an answer.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
-/// Answers are a line.
+/// Longest answer read; answers are one line.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
 /// Flags of `health`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct AskArgs {
-    /// Where the service serves its health
+    /// Address of the service's health server
     #[arg(long, env = "CANDLEWIRE_HTTP", value_name = "ADDR")]
     http: SocketAddr,
 
-    /// Only whether it lives, not whether it is useful
+    /// Ask only whether the service is alive, not whether it is ready
     #[arg(long)]
     alive: bool,
 }
 
 impl AskArgs {
-    /// Asks, and prints what the service says.
+    /// Queries the service and prints its answer.
     ///
     /// # Errors
-    /// It does not answer, or says no.
+    /// The service does not answer, or is not ready (not alive with `--alive`).
     pub async fn ask(&self) -> anyhow::Result<()> {
         let path = if self.alive { "/healthz" } else { "/readyz" };
         let asked = tokio::time::timeout(ANSWER_MAX, get(self.http, path)).await;
@@ -41,7 +41,7 @@ impl AskArgs {
         if head.split_whitespace().nth(1) != Some("200") {
             bail!("{body}");
         }
-        // Who does not listen to the end has the exit code.
+        // The exit code tells the result even if standard output is closed.
         drop(writeln!(stdout(), "{body}"));
         Ok(())
     }

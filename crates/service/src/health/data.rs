@@ -1,21 +1,21 @@
-//! How new the data is that a service has.
+//! Freshness of the data of a service.
 
 use std::time::{Duration, SystemTime};
 
-/// The newest data of a service, or of a part of it.
+/// Freshness of the data of a service, or of a part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Data {
-    /// None has come yet.
+pub enum Freshness {
+    /// No data has arrived yet.
     Awaited,
-    /// There is nothing here that could be old: an instance whose partitions hold no instrument, or that stands by.
+    /// No data to judge: an instance on standby, or one whose partitions hold no instrument.
     NoneHere,
-    /// The time that the newest data itself gives, in milliseconds since the epoch.
+    /// Event time of the newest data, in milliseconds since the epoch.
     Newest(i64),
 }
 
-/// Judges all parts: the oldest one decides.
+/// Judges all parts; the oldest data decides.
 pub(super) fn check(
-    parts: impl Iterator<Item = (&'static str, Data)>,
+    parts: impl Iterator<Item = (&'static str, Freshness)>,
     now: SystemTime,
     within: Duration,
 ) -> Result<String, String> {
@@ -24,12 +24,12 @@ pub(super) fn check(
     let mut oldest: Option<(&str, i64)> = None;
     let mut has_data = false;
     for (part, data) in parts {
-        has_data |= data != Data::Awaited;
+        has_data |= data != Freshness::Awaited;
         match data {
-            Data::Awaited => return Err(named(part, "no data yet")),
-            Data::NoneHere => {}
-            Data::Newest(ms) if oldest.is_none_or(|(_, oldest)| ms < oldest) => oldest = Some((part, ms)),
-            Data::Newest(_) => {}
+            Freshness::Awaited => return Err(named(part, "no data yet")),
+            Freshness::NoneHere => {}
+            Freshness::Newest(ms) if oldest.is_none_or(|(_, oldest)| ms < oldest) => oldest = Some((part, ms)),
+            Freshness::Newest(_) => {}
         }
     }
     let Some((part, ms)) = oldest else {
@@ -51,22 +51,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_is_fresh_when_that_of_every_part_is() {
+    fn data_is_fresh_when_every_part_is_fresh() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
-        let judged = |parts: &[(&'static str, Data)]| check(parts.iter().copied(), now, Duration::from_secs(60));
-        let newest = |second: i64| Data::Newest(second * 1_000);
+        let judged = |parts: &[(&'static str, Freshness)]| check(parts.iter().copied(), now, Duration::from_secs(60));
+        let newest = |second: i64| Freshness::Newest(second * 1_000);
         let words = |text: &str| text.to_owned();
         assert_eq!(judged(&[]), Err(words("no data yet")));
-        assert_eq!(judged(&[("", Data::Awaited)]), Err(words("no data yet")));
-        assert_eq!(judged(&[("", Data::NoneHere)]), Ok(words("no instrument here")));
+        assert_eq!(judged(&[("", Freshness::Awaited)]), Err(words("no data yet")));
+        assert_eq!(judged(&[("", Freshness::NoneHere)]), Ok(words("no instrument here")));
         assert_eq!(judged(&[("", newest(940))]), Ok(words("newest data is 1m old, 1m is the bound")));
         assert_eq!(judged(&[("", newest(939))]), Err(words("newest data is 1m 1s old, 1m is the bound")));
-        // A clock that is behind makes nothing older than it is.
+        // Freshness newer than the clock has age zero.
         assert_eq!(judged(&[("", newest(2_000))]), Ok(words("newest data is 0s old, 1m is the bound")));
         let archive = judged(&[("archive", newest(900)), ("forecasts", newest(999))]);
         assert_eq!(archive, Err(words("archive: newest data is 1m 40s old, 1m is the bound")));
         assert_eq!(
-            judged(&[("archive", Data::Awaited), ("forecasts", newest(999))]),
+            judged(&[("archive", Freshness::Awaited), ("forecasts", newest(999))]),
             Err(words("archive: no data yet"))
         );
     }

@@ -1,4 +1,4 @@
-//! `/healthz` (it lives), `/readyz` (it is useful), `/fresh` (its data is new) and `/metrics`, for people, supervisors and
+//! HTTP routes `/healthz` (alive), `/readyz` (ready), `/fresh` (fresh data) and `/metrics`, for people, supervisors and
 //! Prometheus.
 
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,7 @@ use axum::routing::get;
 use super::Health;
 use crate::metrics::CONTENT_TYPE;
 
-/// The pages of health.
+/// Returns the health routes.
 pub(super) fn routes(health: Health, fresh_within: Duration) -> Router {
     Router::new()
         .route("/healthz", get(async |State(health): State<Health>| answer(health.check_alive().map(|()| "ok".into()))))

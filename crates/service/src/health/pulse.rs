@@ -1,4 +1,4 @@
-//! Whether the loops of a service still move.
+//! Liveness of the loops of a service.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A loop that waits for something wakes at least this often to say that it still moves.
+/// Longest wait of a loop before it must beat again.
 pub const BEAT: Duration = Duration::from_secs(5);
-/// A loop that has not moved for this long counts as stuck: a few missed beats of a busy machine are none.
+/// A loop without a beat for this long counts as stuck. Longer than the few beats that a busy machine may miss.
 const STUCK: Duration = Duration::from_secs(20);
 
-/// A loop that says when it moves. Dropped, it is no longer expected to.
+/// Watches one loop. Dropping it ends the watch.
 #[derive(Debug)]
 pub struct Pulse {
     all: Pulses,
@@ -20,12 +20,12 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// The loop moves.
+    /// Records that the loop moved.
     pub fn beat(&self) {
         self.moved.store(self.all.elapsed_ms(), Ordering::Relaxed);
     }
 
-    /// Waits for what may take long by its nature, and moves meanwhile.
+    /// Awaits work that may rightly take long, beating meanwhile.
     pub async fn during<T>(&self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         loop {
@@ -44,10 +44,10 @@ impl Drop for Pulse {
     }
 }
 
-/// All loops of a process. Clones share them.
+/// All watched loops of a process. Clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct Pulses {
-    /// From when on time is counted.
+    /// Origin of the recorded times.
     start: Instant,
     loops: Arc<Mutex<BTreeMap<u64, Loop>>>,
 }
@@ -55,7 +55,7 @@ pub(super) struct Pulses {
 #[derive(Debug)]
 struct Loop {
     name: String,
-    /// When it moved last, in milliseconds after the start.
+    /// Time of the last beat, in milliseconds after the start.
     moved: Arc<AtomicU64>,
 }
 
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_loop_that_stands_still_is_found_and_one_that_has_ended_is_not() {
+    fn a_stuck_loop_is_found_and_an_ended_one_is_not() {
         let pulses = Pulses::default();
         let (busy, stuck) = (pulses.start("busy".to_owned()), pulses.start("partition 3".to_owned()));
         assert_eq!(pulses.check_at(20_000), Ok(()), "a few missed beats are none");

@@ -1,4 +1,4 @@
-//! Tells systemd when the service is useful, why it is not, that its loops move, and that it stops.
+//! Notifications to systemd: ready, status, watchdog, stopping.
 
 use sd_notify::NotifyState;
 use tokio::time::Interval;
@@ -6,47 +6,47 @@ use tokio::time::Interval;
 use super::{BEAT, Health};
 use crate::shutdown::Shutdown;
 
-/// Whether whoever started us listens (`Type=notify`).
-pub(super) fn has_started_us() -> bool {
+/// Whether systemd listens for notifications (`Type=notify`).
+pub(super) fn is_listening() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
-/// Reports until shutdown. The watchdog is fed only while every loop moves: systemd starts a process that hangs anew.
+/// Reports until shutdown. The watchdog is fed only while every loop moves, so systemd restarts a process that hangs.
 pub(super) async fn report(health: Health, shutdown: Shutdown) {
     let mut changes = health.shared.changes.subscribe();
-    let mut look = tokio::time::interval(sd_notify::watchdog_enabled().map_or(BEAT, |bound| (bound / 3).min(BEAT)));
+    let mut interval = tokio::time::interval(sd_notify::watchdog_enabled().map_or(BEAT, |bound| (bound / 3).min(BEAT)));
     let mut was_ready = false;
     loop {
         changes.mark_unchanged();
         let checked = health.check();
         if checked.is_ok() && !was_ready {
             was_ready = true;
-            tell(NotifyState::Ready);
+            notify(NotifyState::Ready);
         }
-        tell(NotifyState::Status(checked.as_ref().map_or_else(String::as_str, |()| "ready")));
+        notify(NotifyState::Status(checked.as_ref().map_or_else(String::as_str, |()| "ready")));
         tokio::select! {
-            () = feed_watchdog(&health, &mut look) => return,
+            () = feed_watchdog(&health, &mut interval) => return,
             _ = changes.changed() => {}
             () = shutdown.requested() => break,
         }
     }
-    tell(NotifyState::Stopping);
-    tell(NotifyState::Status("stopping"));
+    notify(NotifyState::Stopping);
+    notify(NotifyState::Status("stopping"));
 }
 
-/// Says that the process lives, as long as it does.
-async fn feed_watchdog(health: &Health, look: &mut Interval) {
+/// Feeds the watchdog while every loop moves.
+async fn feed_watchdog(health: &Health, interval: &mut Interval) {
     loop {
-        look.tick().await;
+        interval.tick().await;
         match health.check_alive() {
-            Ok(()) => tell(NotifyState::Watchdog),
+            Ok(()) => notify(NotifyState::Watchdog),
             Err(reason) => tracing::error!("stuck: {reason}"),
         }
     }
 }
 
-fn tell(state: NotifyState<'_>) {
+fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::debug!(%error, "systemd was not told");
+        tracing::debug!(%error, "cannot notify systemd");
     }
 }

@@ -1,8 +1,8 @@
-//! The names under which a server answers.
+//! Allowed host names, as a defense against DNS rebinding.
 //!
-//! A web page elsewhere can point its own name at this machine (DNS rebinding), and its script then reads what is served here
-//! as if it came from there. Its requests carry that name in `Host`. An address, a name below `localhost` and a name without a
-//! dot cannot be such a name: public DNS has next to none of them.
+//! A foreign web page can point its own name at this machine; its script may then read this server as its own origin. Such
+//! requests carry the foreign name in `Host`. An IP address, a name below `localhost` and a name without a dot cannot be
+//! foreign names: public DNS has next to none of them.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -16,17 +16,17 @@ use axum::http::{StatusCode, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 
-/// Names with a dot that this machine is known by; addresses, `localhost` and names without a dot always count.
+/// Allowed names with a dot; addresses, `localhost` and names without a dot are always allowed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hosts(Arc<[String]>);
 
-/// A request that is not answered: its status and why.
+/// A refused request: status and reason.
 type Refusal = (StatusCode, String);
 
 impl FromStr for Hosts {
     type Err = String;
 
-    /// Reads names with commas between.
+    /// Parses comma-separated names.
     fn from_str(text: &str) -> Result<Self, String> {
         let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
         names.map(configured).collect::<Result<_, _>>().map(Self)
@@ -48,13 +48,13 @@ fn configured(name: &str) -> Result<String, String> {
     }
 }
 
-/// Names differ neither by case nor by the dot of the root.
+/// Normal form of a name: lower case, without the dot of the root.
 fn normal(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
 impl Hosts {
-    /// These routes, for requests under allowed names only.
+    /// Restricts the routes to requests under allowed names.
     pub(super) fn guard(self, routes: Router) -> Router {
         routes.layer(from_fn_with_state(self, check))
     }
@@ -63,18 +63,18 @@ impl Hosts {
         let mut named = request.headers().get_all(header::HOST).iter();
         let host = match (named.next(), named.next()) {
             (Some(host), None) => Some(authority(host.as_bytes())?),
-            // Probes of load balancers come like this, browsers do not.
+            // Sent by probes of load balancers, not by browsers.
             (None, _) if request.version() < Version::HTTP_11 => None,
-            _ => return Err((StatusCode::BAD_REQUEST, "a request names its host once, in Host\n".to_owned())),
+            _ => return Err((StatusCode::BAD_REQUEST, "a request must have exactly one Host header\n".to_owned())),
         };
-        // A target such as `http://name/path` names a host as well.
+        // A target such as `http://name/path` names a host too.
         let mut names = request.uri().authority().into_iter().chain(&host).map(Authority::host);
         match names.find(|name| !self.is_own(name)) {
             None => Ok(()),
             Some(foreign) => Err((
                 StatusCode::MISDIRECTED_REQUEST,
                 format!(
-                    "{foreign} is no name of this server: allow it with --allowed-hosts (CANDLEWIRE_ALLOWED_HOSTS)\n"
+                    "{foreign} is not a name of this server: allow it with --allowed-hosts (CANDLEWIRE_ALLOWED_HOSTS)\n"
                 ),
             )),
         }
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_public_dns_can_give_away_must_be_allowed() {
+    fn a_public_host_name_must_be_allowed() {
         let of = |host| status("Prices.example.com, candles.example.com.", "/", Version::HTTP_11, &[host]);
         for own in [
             "127.0.0.1:8080",

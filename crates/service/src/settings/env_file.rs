@@ -1,7 +1,7 @@
-//! `.env` in the folder where a program is started: settings, and the secrets that they are used with.
+//! `.env` in the working directory: settings and secrets.
 //!
-//! Its lines say where passwords are sent to, so they must be the caller's own. A file that another user owns or can write
-//! is refused, not skipped: a program without its settings would do something else than was asked.
+//! Its lines decide where passwords are sent, so the file must belong to the caller. A file that another user owns or can
+//! write is refused, not skipped: a program without its settings would do something else than intended.
 
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
@@ -15,22 +15,22 @@ use rustix::process::geteuid;
 /// Write permission for group or others.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// Names that `.env` gave a value.
+/// Names that have their value from `.env`.
 #[derive(Debug, Default)]
 pub(crate) struct EnvFile(BTreeSet<String>);
 
 impl EnvFile {
-    /// Reads a file into the environment, if it is there. It never replaces what the environment has.
+    /// Reads a file, if it exists, into the environment. Never replaces an existing variable.
     ///
     /// # Errors
-    /// A file that cannot be read, or that is not the caller's own.
+    /// The file cannot be read, or belongs to another user.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let Some(text) = text(path)? else { return Ok(Self::default()) };
         let unreadable = |error| match error {
-            // The line may hold a secret: only its name is said.
+            // The line may hold a secret, so only its name is printed.
             dotenvy::Error::LineParse(line, _) => {
                 let name = line.split('=').next().unwrap_or_default().trim().chars().take(64).collect::<String>();
-                anyhow::anyhow!("cannot read {}: the value of {name:?} is not quoted as it must be", path.display())
+                anyhow::anyhow!("cannot read {}: the value of {name:?} is not quoted correctly", path.display())
             }
             error => anyhow::anyhow!("cannot read {}: {error}", path.display()),
         };
@@ -51,16 +51,16 @@ impl EnvFile {
     }
 }
 
-/// What the file says; none when there is no file.
+/// The text of the file; `None` when it does not exist.
 fn text(path: &Path) -> anyhow::Result<Option<String>> {
     let shown = path.display();
     let unreadable = |error| anyhow::anyhow!("cannot read {shown}: {error}");
-    // Before it is opened, since a link has an owner as well.
+    // Checked before opening, since a symbolic link has an owner too.
     match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         named => check_owner(&named.map_err(unreadable)?).map_err(|reason| refused(path, &reason))?,
     }
-    // The name can mean another file by now, also a pipe: only the open file is checked.
+    // The name may point to another file or a pipe by now, so the opened file is checked.
     let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
     let file = File::options().read(true).custom_flags(nonblocking).open(path).map_err(unreadable)?;
     let opened = file.metadata().map_err(unreadable)?;
@@ -72,7 +72,7 @@ fn text(path: &Path) -> anyhow::Result<Option<String>> {
 }
 
 fn refused(path: &Path, reason: &str) -> anyhow::Error {
-    anyhow::anyhow!("{} is not read: {reason}", path.display())
+    anyhow::anyhow!("refused to read {}: {reason}", path.display())
 }
 
 fn check_owner(file: &Metadata) -> Result<(), String> {
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_cannot_be_read_is_named_without_its_value() {
+    fn an_unreadable_line_is_named_without_its_value() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".env");
         std::fs::write(&path, "CANDLEWIRE_PASSWORD_ADMIN=abc def hush\"1 '\n").unwrap();
@@ -125,9 +125,9 @@ mod tests {
         }
     }
 
-    /// Root can make files of other users; other users find one of root.
+    /// Runs completely as root only, which can create files of other users.
     #[test]
-    fn a_file_of_another_user_is_refused_and_one_of_root_is_not() {
+    fn a_file_of_another_user_is_refused_but_not_of_root() {
         assert!(text(Path::new("/etc/passwd")).unwrap().is_some(), "root's");
         if !geteuid().is_root() {
             return;
@@ -145,7 +145,7 @@ mod tests {
         std::os::unix::fs::lchown(&link, Some(65_534), None).unwrap();
         assert!(
             text(&link).is_err_and(|error| error.to_string().contains("belongs to user 65534")),
-            "who links decides"
+            "the owner of the link decides"
         );
     }
 }

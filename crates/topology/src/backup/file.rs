@@ -1,5 +1,5 @@
-//! The file of one stream: its messages in order, compressed. Each is two lengths, what it is, and its payload. The file is
-//! known by the SHA-256 of what is on the disk.
+//! File of one stream: its messages in order, compressed. Each message is two lengths, a header record and the payload.
+//! The SHA-256 of the stored bytes identifies the file.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -17,31 +17,32 @@ use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// More than any message has: a length beyond it is damage, not a reason to take memory.
+/// Larger than any message: a longer length means damage, and must not allocate memory.
 const PART_BYTES_MAX: u32 = 64 << 20;
-/// Headers that belong to how a message was sent, not to what it is.
+/// Prefix of headers that describe the sending of a message, not its content.
 const OF_SENDING: &str = "Nats-";
 
-/// A message as it is kept.
+/// A stored message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// Its sequence.
+    /// Stream sequence.
     pub(super) seq: u64,
-    /// Its stored subject.
+    /// Stored subject.
     pub(super) subject: String,
-    /// Whether it took the place of those before it on its subject.
+    /// Whether it replaced the earlier messages of its subject.
     pub(super) replaces: bool,
-    /// When it was stored first, in milliseconds.
+    /// Time of its first storing, in milliseconds since the epoch.
     pub(super) stored_ms: i64,
-    /// Its headers, without those that only said how to store it, or when that was.
+    /// Its headers, without those about how or when it was stored.
     pub(super) headers: Vec<(String, String)>,
-    /// Its payload.
+    /// The payload.
     #[serde(skip)]
     pub(super) payload: Bytes,
 }
 
 impl Record {
-    /// `replaces` for streams that keep one message a subject, whatever the headers say.
+    /// Takes a delivered message. `replaces` applies to streams with one message per subject, whose headers do not say
+    /// it.
     pub(super) fn new(delivery: &Delivery, replaces: bool) -> Self {
         let mut record = Self {
             seq: delivery.seq,
@@ -63,7 +64,7 @@ impl Record {
     }
 }
 
-/// Writes records.
+/// Writes messages.
 pub(super) struct Writer(GzEncoder<Hashing<BufWriter<File>>>);
 
 impl Writer {
@@ -82,7 +83,7 @@ impl Writer {
         self.0.write_all(&record.payload)
     }
 
-    /// Makes it last; returns its digest and its bytes on the disk.
+    /// Syncs the file; returns its digest and its size in bytes.
     pub(super) fn finish(self) -> io::Result<(String, u64)> {
         let mut hashing = self.0.finish()?;
         hashing.inner.flush()?;
@@ -91,7 +92,7 @@ impl Writer {
     }
 }
 
-/// Reads records.
+/// Reads messages.
 pub(super) struct Records(GzDecoder<Hashing<BufReader<File>>>);
 
 impl Records {
@@ -100,7 +101,7 @@ impl Records {
         Ok(Self(GzDecoder::new(hashing)))
     }
 
-    /// The next one; `None` at the end.
+    /// The next message; `None` at the end.
     pub(super) fn next(&mut self) -> io::Result<Option<Record>> {
         let mut length = [0; 4];
         if self.0.read(&mut length[..1])? == 0 {
@@ -117,7 +118,7 @@ impl Records {
 
     fn part(&mut self, length: u32) -> io::Result<Vec<u8>> {
         if length > PART_BYTES_MAX {
-            return Err(io::Error::other("a message of impossible length"));
+            return Err(io::Error::other("a message has an impossible length"));
         }
         let mut bytes = vec![0; length as usize];
         self.0.read_exact(&mut bytes)?;
@@ -132,7 +133,7 @@ impl Records {
     }
 }
 
-/// Computes the digest of what passes through.
+/// Computes the digest of the bytes that pass through.
 struct Hashing<T> {
     inner: T,
     sha: Sha256,
@@ -161,7 +162,7 @@ impl<R: Read> Read for Hashing<R> {
     }
 }
 
-/// A digest as text.
+/// A digest in hexadecimal.
 pub(super) fn hex(sha: Sha256) -> String {
     HEXLOWER.encode(&sha.finalize())
 }
@@ -171,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_and_every_cut_is_noticed() {
+    fn written_messages_are_read_back_and_every_cut_is_detected() {
         let folder = std::env::temp_dir().join(format!("candlewire-backup-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("FEED");

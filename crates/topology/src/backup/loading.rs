@@ -1,7 +1,7 @@
-//! Puts messages back at the sequences that they had.
+//! Loader: stores messages at their original sequences.
 //!
-//! While it is filled a stream listens to subjects of its own, so that nobody who publishes or republishes meets it, and
-//! says so in its metadata. Sequences that held nothing any more are filled, and emptied again at the end.
+//! During loading a stream listens only to private subjects, so that publishers and republishing do not reach it, and
+//! says so in its metadata. Sequences without a message are filled with fillers, which are purged at the end.
 
 use std::time::Duration;
 
@@ -19,16 +19,16 @@ use rand::Rng;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::BackupError;
+use super::error::BackupError;
 use super::file::Record;
 
-/// Where a sequence is taken that nobody needs.
+/// Subject token of messages that only occupy a sequence.
 const FILLER: &str = "filler";
-/// How long a batch is tried for: longer than three servers take to choose a leader.
-const PATIENCE: Duration = Duration::from_secs(60);
-const AGAIN: Duration = Duration::from_millis(200);
+/// How long a batch is retried: longer than three servers take to elect a leader.
+const RETRY_FOR: Duration = Duration::from_secs(60);
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// Creates the stream of a definition, empty, hidden, and at its first sequence.
+/// Creates the stream of a definition: empty, hidden, and starting at its first sequence.
 pub(super) async fn hidden(connection: &Connection, definition: &Value, first_seq: u64) -> Result<(), Error> {
     let name = definition["name"].as_str().unwrap_or_default();
     let hidden = json!({
@@ -43,7 +43,7 @@ pub(super) async fn hidden(connection: &Connection, definition: &Value, first_se
         "first_seq": first_seq,
         "allow_direct": true,
         "allow_atomic": true,
-        "metadata": { RESTORING_KEY: "a restore is under way, or was interrupted" },
+        "metadata": { RESTORING_KEY: "a restore is running, or was interrupted" },
     });
     create(connection, &hidden).await
 }
@@ -52,25 +52,25 @@ pub(super) async fn hidden(connection: &Connection, definition: &Value, first_se
 pub(super) struct Loader<'a> {
     connection: &'a Connection,
     stream: &'a str,
-    /// Random bits of this restore: ids of batches must be unique.
+    /// Random prefix of this restore: batch ids must be unique.
     prefix: String,
     batches: u64,
-    /// Messages that go next, in one batch.
+    /// Messages of the next batch.
     batch: Vec<(String, HeaderMap, Bytes)>,
     batch_bytes: usize,
-    /// Last sequence that the stream has.
+    /// Last sequence of the stream.
     stored: u64,
 }
 
 impl<'a> Loader<'a> {
-    /// For a stream whose next sequence is `first_seq`.
+    /// Starts with a stream whose next sequence is `first_seq`.
     pub(super) fn new(connection: &'a Connection, stream: &'a str, first_seq: u64) -> Self {
         let prefix = format!("{:016x}", rand::rng().next_u64());
         let stored = first_seq - 1;
         Self { connection, stream, prefix, batches: 0, batch: Vec::new(), batch_bytes: 0, stored }
     }
 
-    /// Puts a message at its sequence, which is beyond all before.
+    /// Stores a message at its sequence, which is greater than all before.
     pub(super) async fn put(&mut self, record: Record) -> Result<(), BackupError> {
         self.fill_to(record.seq - 1).await?;
         let mut headers = HeaderMap::new();
@@ -78,13 +78,14 @@ impl<'a> Loader<'a> {
             headers.append(name.as_str(), value.as_str());
         }
         if self.stream == Stream::Feed.name() {
-            // When FEED stored a record decides whether it came from the future: also when the record is judged again.
+            // FEED's time of storing decides whether a tick counts as from the future, also when the tick is judged
+            // again.
             headers.insert(STORED_HEADER, record.stored_ms.to_string());
         }
         self.push(restored(self.stream, &record.subject), headers, record.payload).await
     }
 
-    /// Takes all sequences up to this one.
+    /// Fills all sequences up to this one.
     pub(super) async fn fill_to(&mut self, seq: u64) -> Result<(), BackupError> {
         while self.stored + (self.batch.len() as u64) < seq {
             self.push(restored(self.stream, FILLER), HeaderMap::new(), Bytes::new()).await?;
@@ -92,7 +93,7 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// Sends what waits, and empties what was only filled.
+    /// Sends the last batch and purges the fillers.
     pub(super) async fn finish(mut self) -> Result<StreamInfo, BackupError> {
         self.flush().await?;
         purge(self.connection, self.stream, &json!({ "filter": FILLER })).await?;
@@ -108,7 +109,7 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// Stores the batch: once, whatever gets lost.
+    /// Stores the batch exactly once, also when an acknowledgment is lost.
     async fn flush(&mut self) -> Result<(), BackupError> {
         let (batch, before) = (std::mem::take(&mut self.batch), self.stored);
         if batch.is_empty() {
@@ -118,10 +119,10 @@ impl<'a> Loader<'a> {
         let after = before + batch.len() as u64;
         let start = Instant::now();
         while let Err(error) = self.attempt(&batch).await {
-            if error.disposition() != Disposition::Retry || start.elapsed() > PATIENCE {
+            if error.disposition() != Disposition::Retry || start.elapsed() > RETRY_FOR {
                 return Err(error.into());
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(RETRY_DELAY).await;
             self.connection.connected().await;
             match any_stream_info(self.connection, self.stream).await {
                 Ok(info) if info.state.last_seq == after => break,
@@ -129,7 +130,7 @@ impl<'a> Loader<'a> {
                     let detail = format!("sequence {} instead of {before}", info.state.last_seq);
                     return Err(BackupError::CameOutDifferent { stream: self.stream.to_owned(), detail });
                 }
-                // Still without it, or nobody answers.
+                // Not stored yet, or no answer.
                 _ => {}
             }
         }

@@ -1,76 +1,88 @@
-//! What a backup says of itself: written last, so that a folder without it is none.
+//! Manifest of a backup. It is written last, so a folder without it is no backup.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use bus::protocol::LogId;
+use bus::topology::{ARTIFACTS_STREAM, READERS_STREAM, Stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::error::BackupError;
 use super::file::hex;
-use super::{BackupError, CONTENT};
 
-/// Its name in the folder.
+/// The streams of a backup, upstream first. They are read from the last to the first, so that everything that a
+/// position refers to is in the backup. Leases are not kept: they describe processes that run now.
+pub const CONTENT: [&str; 6] = [
+    Stream::Feed.name(),
+    Stream::Market.name(),
+    Stream::Stats.name(),
+    ARTIFACTS_STREAM,
+    Stream::Forecast.name(),
+    READERS_STREAM,
+];
+
+/// File name in the folder.
 const NAME: &str = "manifest.json";
-/// The form of the files beside it. Another one is refused.
+/// Format of the files beside it. Other formats are refused.
 const FORMAT: u32 = 3;
 
-/// What a backup holds.
+/// Contents of a backup.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The form of the files.
+    /// Format of the files.
     pub format: u32,
-    /// Version of the program that made it.
+    /// Version of the program that made the backup.
     pub made_by: String,
-    /// When it was begun, in UTC.
+    /// Start of the backup, in UTC.
     pub made_at: String,
     /// Its streams, as in [`CONTENT`].
-    pub streams: Vec<Entry>,
-    /// SHA-256 of all that stands above.
+    pub streams: Vec<ManifestEntry>,
+    /// SHA-256 of all fields above.
     pub sha256: String,
 }
 
 /// One stream of a backup.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Its name.
+pub struct ManifestEntry {
+    /// Stream name.
     pub stream: String,
-    /// Messages that it had.
+    /// Number of messages.
     pub messages: u64,
-    /// Bytes of their payloads.
+    /// Bytes of all payloads.
     pub bytes: u64,
-    /// Sequence of the first of them; one after the last sequence when there is none.
+    /// First sequence; one after the last sequence when the stream is empty.
     pub first_seq: u64,
-    /// Last sequence given out.
+    /// Last sequence assigned.
     pub last_seq: u64,
-    /// Which log it was.
+    /// Identity of the log.
     pub log: LogId,
-    /// When the server created it.
+    /// Time when the server created the stream.
     pub created: String,
-    /// Its definition in the server's own form.
+    /// Definition in the server's own form.
     pub definition: Value,
-    /// SHA-256 of its file.
+    /// SHA-256 of the file.
     pub sha256: String,
-    /// Bytes of its file.
+    /// Size of the file in bytes.
     pub file_bytes: u64,
 }
 
-impl Entry {
-    /// The file of its messages.
+impl ManifestEntry {
+    /// Path of the message file.
     pub(super) fn path(&self, folder: &Path) -> PathBuf {
         path_of(folder, &self.stream)
     }
 }
 
-/// The file of a stream's messages.
+/// Path of a stream's message file.
 pub(super) fn path_of(folder: &Path, stream: &str) -> PathBuf {
     folder.join(format!("{stream}.messages.gz"))
 }
 
 impl Manifest {
-    pub(super) fn new(made_at: String, streams: Vec<Entry>) -> Self {
+    pub(super) fn new(made_at: String, streams: Vec<ManifestEntry>) -> Self {
         let made_by = env!("CARGO_PKG_VERSION").to_owned();
         let mut manifest = Self { format: FORMAT, made_by, made_at, streams, sha256: String::new() };
         manifest.sha256 = manifest.digest();
@@ -97,7 +109,7 @@ impl Manifest {
     /// Reads the manifest of a backup.
     ///
     /// # Errors
-    /// When there is none, or it is not what was written, or of another form.
+    /// The manifest is missing, was changed, or has another format.
     pub fn read(folder: &Path) -> Result<Self, BackupError> {
         let path = folder.join(NAME);
         let damaged = |detail: String| BackupError::Damaged { path: folder.to_owned(), detail };

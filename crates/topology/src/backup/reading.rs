@@ -1,4 +1,4 @@
-//! Reads a stream to its very end.
+//! Reads a stream to its end while others write to it.
 
 use std::time::Duration;
 
@@ -9,21 +9,21 @@ use bus::topology::{StreamInfo, stream_info};
 use bus::{Connection, query};
 use tokio::time::Instant;
 
-use super::BackupError;
+use super::error::BackupError;
 use super::file::Record;
 
 /// Every stored subject.
 const ALL: &str = ">";
-/// How long the end of a stream may be run after. Reading is faster than committing: this is for a machine that is busy.
+/// How long to chase the end of a stream. Reading is faster than committing; this is for a busy machine.
 const CHASE_MAX: Duration = Duration::from_secs(60);
 
-/// Reads all that a stream of records holds. A message that was replaced before it was read comes again later, so what
-/// was read is whole when nothing more is there; and since a commit is one batch, only behind the last message of one.
-/// Whether more is there only the stream itself knows: what a delivery says of it may be a moment old, in which the next
-/// commit has replaced a state that was not read yet.
+/// Reads all messages of a record stream. A message replaced before it was read is followed by its replacement, so the
+/// copy is complete only at the end of the stream; and since a commit is one batch, only after the last message of a
+/// batch. The stream itself is asked for its end: the pending count of a delivery may be a moment old, during which the
+/// next commit can replace an unread state.
 ///
 /// # Errors
-/// Whatever reading can meet, and whatever `each` returns.
+/// Every error of reading, and every error of `each`.
 pub(super) async fn records(
     connection: &Connection,
     stream: Stream,
@@ -41,7 +41,7 @@ pub(super) async fn records(
         };
         each(&Record::new(&delivery, false))?;
         let is_past = delivery.seq >= info.state.last_seq;
-        // What enters FEED replaces nothing.
+        // Messages of FEED replace nothing.
         if is_past && stream == Stream::Feed {
             return Ok(());
         }
@@ -57,13 +57,13 @@ pub(super) async fn records(
     }
 }
 
-/// Whether no message of the same batch follows.
+/// Whether the message is the last of its batch.
 fn ends_batch(delivery: &Delivery) -> bool {
     let has = |name| delivery.headers.as_ref().is_some_and(|headers| headers.get(name).is_some());
     has(NATS_BATCH_COMMIT) || !has(NATS_BATCH_ID)
 }
 
-/// Reads all that a bucket holds, in the same way, one message at a time: it is small, or its messages are large.
+/// Reads all messages of a bucket in the same way, one message at a time: buckets are small or hold large messages.
 ///
 /// # Errors
 /// As [`records`].

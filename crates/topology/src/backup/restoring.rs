@@ -1,4 +1,4 @@
-//! Makes streams of a backup: first all of them hidden, then all of them known.
+//! Restores streams from a backup: fills all of them hidden, then makes all of them visible.
 
 use std::path::{Path, PathBuf};
 
@@ -8,13 +8,13 @@ use bus::stream::LEASES_STREAM;
 use bus::topology::{Limits, StreamInfo, any_stream_info, check_room, create, definitions, partitions_of, reveal};
 use serde_json::{Value, json};
 
-use super::BackupError;
+use super::error::BackupError;
 use super::file::Records;
 use super::loading::{Loader, hidden};
-use super::manifest::{Entry, Manifest};
+use super::manifest::{Manifest, ManifestEntry};
 use super::survivors::Survivors;
 
-/// A backup that was looked through and can be restored.
+/// A verified backup, ready to be restored.
 #[derive(Debug)]
 pub struct Restoration {
     folder: PathBuf,
@@ -22,17 +22,17 @@ pub struct Restoration {
     survivors: Vec<Survivors>,
 }
 
-/// Reads a whole backup and checks that it is what was written.
+/// Reads a whole backup and verifies it against its manifest.
 ///
 /// # Errors
-/// When something of it is missing, cut short or changed.
+/// A part of the backup is missing, cut short or changed.
 pub fn prepare(folder: &Path) -> Result<Restoration, BackupError> {
     let manifest = Manifest::read(folder)?;
     let survivors = manifest.streams.iter().map(|entry| verify(folder, entry)).collect::<Result<_, _>>()?;
     Ok(Restoration { folder: folder.to_owned(), manifest, survivors })
 }
 
-fn verify(folder: &Path, entry: &Entry) -> Result<Survivors, BackupError> {
+fn verify(folder: &Path, entry: &ManifestEntry) -> Result<Survivors, BackupError> {
     let path = entry.path(folder);
     let damaged = |detail: String| BackupError::Damaged { path: folder.to_owned(), detail };
     let in_file = |detail: &dyn std::fmt::Display| damaged(format!("{}: {detail}", path.display()));
@@ -47,30 +47,30 @@ fn verify(folder: &Path, entry: &Entry) -> Result<Survivors, BackupError> {
         survivors.count(&record);
     }
     if records.digest().map_err(|error| in_file(&error))? != entry.sha256 {
-        return Err(in_file(&"its SHA-256 is another one"));
+        return Err(in_file(&"its SHA-256 differs"));
     }
     if survivors.messages() != entry.messages || last > entry.last_seq {
-        return Err(in_file(&"it holds other messages than the manifest says"));
+        return Err(in_file(&"its messages differ from the manifest"));
     }
     Ok(survivors)
 }
 
 impl Restoration {
-    /// What the backup says of itself.
+    /// The manifest of the backup.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// Restores every stream, with as many copies as told or as it had, and tells about each when it is filled. Nobody
-    /// sees one before all are. Interrupted, it can be done again.
+    /// Restores every stream, with `replicas` copies or as many as it had, and calls `done` after each. Streams become
+    /// visible only once all are filled. An interrupted restore can be repeated.
     ///
     /// # Errors
-    /// When streams are in the way, a limit of the server is too small, or a stream comes out differently.
+    /// A stream exists, a limit of the server is too small, or a restored stream differs from the backup.
     pub async fn carry_out(
         &self,
         connection: &Connection,
         replicas: Option<u32>,
-        mut done: impl FnMut(&Entry),
+        mut done: impl FnMut(&ManifestEntry),
     ) -> Result<(), BackupError> {
         let definitions: Vec<Value> =
             self.manifest.streams.iter().map(|entry| with_replicas(&entry.definition, replicas)).collect();
@@ -92,7 +92,7 @@ impl Restoration {
         Ok(self.create_leases(connection, replicas).await?)
     }
 
-    /// Refuses when a stream exists; removes what an interrupted restore left.
+    /// Refuses when a stream exists; removes the remains of an interrupted restore.
     async fn clear(&self, connection: &Connection) -> Result<(), BackupError> {
         let (mut in_the_way, mut left) = (Vec::new(), Vec::new());
         for name in self.manifest.streams.iter().map(|entry| entry.stream.as_str()) {
@@ -115,7 +115,7 @@ impl Restoration {
     async fn fill(
         &self,
         connection: &Connection,
-        entry: &Entry,
+        entry: &ManifestEntry,
         survivors: &Survivors,
         definition: &Value,
     ) -> Result<StreamInfo, BackupError> {
@@ -143,7 +143,7 @@ impl Restoration {
         Ok(info)
     }
 
-    /// The bucket of leases begins empty.
+    /// The leases bucket starts empty.
     async fn create_leases(&self, connection: &Connection, replicas: Option<u32>) -> Result<(), Error> {
         match any_stream_info(connection, LEASES_STREAM).await {
             Err(Error::StreamMissing { .. }) => {}

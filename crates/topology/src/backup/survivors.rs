@@ -1,15 +1,15 @@
-//! What counts of all that was read: of several messages that take each other's place, the newest.
+//! Survivors of a stream: of several messages that replace each other, the newest.
 
 use std::collections::HashMap;
 
 use super::file::Record;
 
-/// The messages of a stream that count. Remembers one number a checkpoint, not the messages.
+/// Counts the messages of a stream that are not replaced later. Remembers one number per checkpoint, not the messages.
 #[derive(Debug, Default)]
 pub(super) struct Survivors {
-    /// By subject, of those that replace: sequence and bytes of the newest.
+    /// Sequence and payload bytes of the newest replacing message, by subject.
     newest: HashMap<String, (u64, u64)>,
-    /// The others.
+    /// All other messages.
     messages: u64,
     bytes: u64,
     first_seq: Option<u64>,
@@ -27,7 +27,7 @@ impl Survivors {
         }
     }
 
-    /// Whether a record was not replaced by a later one. To be asked when all are counted.
+    /// Whether no later record replaces this one. Valid once all are counted.
     pub(super) fn has(&self, record: &Record) -> bool {
         !record.replaces || self.newest.get(&record.subject).is_some_and(|&(seq, _)| seq == record.seq)
     }
@@ -40,7 +40,7 @@ impl Survivors {
         self.bytes + self.newest.values().map(|(_, bytes)| bytes).sum::<u64>()
     }
 
-    /// Sequence of the first one.
+    /// First sequence of a survivor.
     pub(super) fn first_seq(&self) -> Option<u64> {
         self.newest.values().map(|&(seq, _)| seq).chain(self.first_seq).min()
     }

@@ -1,4 +1,4 @@
-//! Takes a backup: into a folder of another name, which gets its own when everything is on the disk.
+//! Takes a backup into a hidden folder, which is renamed when everything is on disk.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -7,21 +7,22 @@ use bus::Connection;
 use bus::stream::Stream;
 use bus::topology::stream_info;
 
+use super::error::BackupError;
 use super::file::Writer;
-use super::manifest::{Entry, Manifest, path_of};
+use super::manifest::{CONTENT, Manifest, ManifestEntry, path_of};
+use super::reading;
 use super::survivors::Survivors;
 use super::unfinished::Unfinished;
-use super::{BackupError, CONTENT, reading};
 
-/// Writes a backup of all streams into a new folder, and tells about each when it is done. The pipeline may go on
-/// meanwhile. A backup that fails, or is dropped, leaves nothing behind; what a killed one leaves, the next one removes.
+/// Writes a backup of all streams into a new folder, and calls `done` after each. The pipeline may run meanwhile. A
+/// backup that fails or is dropped leaves nothing; the remains of a killed one are removed by the next backup.
 ///
 /// # Errors
-/// When the folder exists or cannot be written; whatever reading can meet.
+/// The folder exists or cannot be written; every error of reading.
 pub async fn take(
     connection: &Connection,
     folder: &Path,
-    mut done: impl FnMut(&Entry),
+    mut done: impl FnMut(&ManifestEntry),
 ) -> Result<Manifest, BackupError> {
     if folder.exists() {
         return Err(BackupError::Exists(folder.to_owned()));
@@ -42,7 +43,7 @@ pub async fn take(
 }
 
 /// Copies one stream into its file.
-async fn copy(connection: &Connection, name: &str, folder: &Path) -> Result<Entry, BackupError> {
+async fn copy(connection: &Connection, name: &str, folder: &Path) -> Result<ManifestEntry, BackupError> {
     let path = path_of(folder, name);
     let info = stream_info(connection, name).await?;
     let mut writer = Writer::create(&path).map_err(BackupError::file("write", &path))?;
@@ -59,7 +60,7 @@ async fn copy(connection: &Connection, name: &str, folder: &Path) -> Result<Entr
         None => reading::bucket(connection, &info, each).await?,
     }
     let (sha256, file_bytes) = writer.finish().map_err(BackupError::file("write", &path))?;
-    Ok(Entry {
+    Ok(ManifestEntry {
         stream: name.to_owned(),
         messages: survivors.messages(),
         bytes: survivors.bytes(),

@@ -1,34 +1,33 @@
-//! The folder of a backup under way: hidden, locked for as long as its maker lives, and removed by the next backup when its
-//! maker was killed.
+//! Hidden folder of a backup in progress. It is locked while its process lives; the next backup removes it if the
+//! process was killed.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::BackupError;
+use super::error::BackupError;
 
-/// Between a backup's final name and the random digits that tell its hidden folder from others:
-/// `.monday.candlewire-backup-1f2e3d4c5b6a7988`. No other program names a folder like this, so it may be removed.
+/// Between a backup's final name and the random digits that make its hidden folder unique:
+/// `.monday.candlewire-backup-1f2e3d4c5b6a7988`. No other program uses such names, so the folder may be removed.
 const MARK: &str = ".candlewire-backup-";
 /// Length of the random digits.
 const DIGITS: usize = 16;
-/// The file in the hidden folder that its maker holds locked. A process id would say less: it means something only to
-/// processes of the same namespace.
+/// The lock file in the hidden folder. A process id would not do: it is only valid inside its namespace.
 const LOCK: &str = ".lock";
 
-/// A folder that is being filled. Removed when dropped without its name.
+/// A folder that is being filled. Removed when dropped before it is renamed.
 #[derive(Debug)]
 pub(super) struct Unfinished {
     path: PathBuf,
-    /// Locked for as long as it is open.
+    /// Locked while open.
     _lock: File,
 }
 
 impl Unfinished {
-    /// Makes a hidden folder beside the one that a backup is for, and removes those of backups that were killed there.
+    /// Creates a hidden folder beside the future backup, and removes those of killed backups there.
     ///
     /// # Errors
-    /// When a folder cannot be made or locked.
+    /// A folder cannot be created or locked.
     pub(super) fn create(folder: &Path) -> Result<Self, BackupError> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let parent = parent_of(folder);
@@ -37,26 +36,26 @@ impl Unfinished {
         loop {
             let path = parent.join(format!(".{name}{MARK}{:0DIGITS$x}", rand::random::<u64>()));
             fs::create_dir(&path).map_err(BackupError::file("create", &path))?;
-            // None: another backup took it for one that was left, in the moment before it was locked. It was empty.
+            // `None`: another backup took the folder for a leftover before it was locked, and removed it while empty.
             if let Some(lock) = lock(&path).map_err(BackupError::file("lock", &path))? {
                 return Ok(Self { path, _lock: lock });
             }
         }
     }
 
-    /// Where it is now.
+    /// Current path.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Gives it the name of the backup, which is whole.
+    /// Renames it to the finished backup.
     ///
     /// # Errors
-    /// When it cannot be renamed, or the name not be made to last.
+    /// The folder cannot be renamed, or the rename cannot be synced.
     pub(super) fn name(self, folder: &Path) -> Result<(), BackupError> {
         let parent = parent_of(folder);
         fs::rename(&self.path, folder).map_err(BackupError::file("create", folder))?;
-        // Not earlier: without its lock the hidden folder would look like one that was left. A backup is whole with it too.
+        // Not earlier: an unlocked hidden folder looks like a leftover. The backup is valid with the lock file too.
         drop(fs::remove_file(folder.join(LOCK)));
         File::open(parent).and_then(|parent| parent.sync_all()).map_err(BackupError::file("write", parent))
     }
@@ -64,12 +63,12 @@ impl Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        // It may have its name by now; and the error that matters is the first one.
+        // The folder may have been renamed already; and the first error is the one that matters.
         drop(fs::remove_dir_all(&self.path));
     }
 }
 
-/// Locks a hidden folder. None when another process has it, or has removed it.
+/// Locks a hidden folder. `None` when another process holds the lock or has removed the folder.
 fn lock(folder: &Path) -> io::Result<Option<File>> {
     let path = folder.join(LOCK);
     let file = match File::options().create(true).truncate(false).write(true).open(&path) {
@@ -77,14 +76,14 @@ fn lock(folder: &Path) -> io::Result<Option<File>> {
         opened => opened?,
     };
     match file.try_lock() {
-        // The lock of a file that is gone locks nothing.
+        // A lock on a deleted file protects nothing.
         Ok(()) => Ok(path.exists().then_some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
-/// Removes the folders that killed backups left, of every name. One that cannot be removed is no reason not to go on.
+/// Removes the folders left by killed backups, of every name. A folder that cannot be removed does not stop the backup.
 fn remove_left(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let is_folder = entry.file_type().is_ok_and(|file_type| file_type.is_dir());
@@ -92,7 +91,7 @@ fn remove_left(parent: &Path) {
             continue;
         }
         let path = entry.path();
-        // Its maker lives when it cannot be locked.
+        // A folder that cannot be locked belongs to a running backup.
         if let Ok(Some(_lock)) = lock(&path)
             && let Err(error) = fs::remove_dir_all(&path)
         {
@@ -122,7 +121,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let at = |name: &str| parent.path().join(name);
         let living = Unfinished::create(&at("monday")).unwrap();
-        // Killed in the middle, before its lock was made, and while it was removed.
+        // Killed during the copy, before its lock file was created, and while it was being removed.
         let left = |name: &str, file: Option<&str>| {
             let path = at(&format!(".{name}{MARK}0123456789abcdef"));
             fs::create_dir(&path).unwrap();
@@ -130,7 +129,7 @@ mod tests {
             path
         };
         let dead = [left("sunday", Some(LOCK)), left("saturday", None), left("friday", Some("FEED.messages.gz"))];
-        // Folders of others.
+        // Folders of other programs.
         let foreign = [".etc.backup-2024", ".x.candlewire-backup-1", "x.candlewire-backup-0123456789abcdef"].map(at);
         foreign.iter().for_each(|path| fs::create_dir(path).unwrap());
         let linked = at(&format!(".link{MARK}0123456789abcdef"));
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_that_is_given_up_leaves_nothing() {
+    fn an_abandoned_backup_leaves_nothing() {
         let parent = tempfile::tempdir().unwrap();
         drop(Unfinished::create(&parent.path().join("monday")).unwrap());
         assert!(fs::read_dir(parent.path()).unwrap().next().is_none());

@@ -1,16 +1,16 @@
-//! What to do about a difference that is not mended by itself.
+//! Advice for differences that `apply` refuses to change.
 
 use bus::topology::SettingDifference;
 use serde_json::Value;
 
 const DAY_NS: u64 = 86_400 * 1_000_000_000;
 
-/// What to do instead of having `apply` change a setting that it refuses to change.
+/// Returns what to do about a setting that `apply` refuses to change.
 pub(crate) fn advice(stream: &str, difference: &SettingDifference) -> String {
     let SettingDifference { key, actual, wanted, .. } = difference;
     match (key.as_str(), limit(actual), limit(wanted)) {
         ("metadata" | "subject_transform", ..) => {
-            "partitions are fixed once the streams exist: ask for as many as there are, or begin on an empty server and \
+            "partitions are fixed once the streams exist: ask for as many as exist, or start on an empty server and \
              publish the history again"
                 .to_owned()
         }
@@ -22,18 +22,18 @@ pub(crate) fn advice(stream: &str, difference: &SettingDifference) -> String {
             format!("a lower limit deletes history: ask for --feed-days {}", actual.div_ceil(DAY_NS))
         }
         _ => format!(
-            "somebody has changed it by hand: set it back to what `topology export` prints for {stream}, then let \
-             `aggregator audit` say whether anything was lost"
+            "it was changed by hand: set it back to the value that `topology export` prints for {stream}, then run \
+             `aggregator audit` to see whether anything was lost"
         ),
     }
 }
 
-/// A limit, if there is one: the server writes none as 0 or -1.
+/// A limit, if set: the server writes 0 or -1 for none.
 fn limit(value: &Value) -> Option<u64> {
     value.as_u64().filter(|&limit| limit > 0)
 }
 
-/// The flag that says how large a stream may become.
+/// The flag for the maximum size of a stream.
 fn bytes_flag(stream: &str) -> Option<&'static str> {
     match stream {
         "FEED" => Some("--feed-bytes"),
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_refusal_says_what_to_do_instead() {
+    fn every_refusal_gives_an_alternative() {
         let check = |stream: &str, wanted: Value, actual: Value, expected: &str| {
             let found = differences(&wanted, &actual);
             let said = advice(stream, &found[0]);

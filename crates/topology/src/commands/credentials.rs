@@ -1,5 +1,5 @@
-//! `topology credentials`: an operator, its accounts, and a credentials file for each user, with the permissions of the
-//! shipped configuration.
+//! `topology credentials`: makes an operator, its accounts, and a credentials file per user, with the permissions of
+//! the shipped configuration.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -21,26 +21,26 @@ mod conf;
 use accounts::Account;
 use claims::Issuer;
 
-/// The account of the pipeline, in nats.conf as here.
+/// The account of the pipeline, named as in nats.conf.
 const PIPELINE: &str = "CANDLEWIRE";
-/// The account through which nats-server tells of itself.
+/// The account of nats-server's own monitoring and events.
 const SYSTEM: &str = "SYS";
-/// What deploy/nats/credentials.conf includes.
+/// Included by deploy/nats/credentials.conf.
 const SERVER_FILE: &str = "operator.conf";
-/// What this version knows of users, unless other files are named.
+/// The shipped users, unless other files are named.
 const USERS: &str = include_str!("../../../../deploy/nats/users.conf");
 const SERVICES: &str = include_str!("../../../../deploy/nats/services.conf");
 const GUESTS: &str = include_str!("../../../../deploy/nats/guests.conf");
 
-/// What to make.
+/// Flags of `topology credentials`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CredentialsArgs {
-    /// Folder for the credentials of each user, the server's part (operator.conf) and the keys that signed them; keys that are
-    /// there already are used again
+    /// Folder for each user's credentials, the server's part (operator.conf) and the signing keys; existing keys are
+    /// reused
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 
-    /// How long the users' credentials are good for, such as 90days; for ever by default
+    /// How long the users' credentials are valid, such as 90days; forever by default
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     valid: Option<Duration>,
 
@@ -52,12 +52,12 @@ pub(crate) struct CredentialsArgs {
     #[arg(long, value_name = "PATH")]
     services: Option<PathBuf>,
 
-    /// The accounts of whoever writes nothing, in place of the shipped deploy/nats/guests.conf
+    /// The read-only accounts, in place of the shipped deploy/nats/guests.conf
     #[arg(long, value_name = "PATH")]
     guests: Option<PathBuf>,
 }
 
-/// Makes all files. No server is asked.
+/// Writes all files. Connects to no server.
 pub(crate) fn credentials(args: &CredentialsArgs) -> anyhow::Result<()> {
     let accounts = read_accounts(args).exit_code(Code::BadConfig)?;
     let folder = &args.out;
@@ -102,13 +102,13 @@ fn read_accounts(args: &CredentialsArgs) -> anyhow::Result<BTreeMap<String, Acco
         let is_new = name != SYSTEM && accounts.insert(name.clone(), account).is_none();
         anyhow::ensure!(
             is_new,
-            "the account {name} stands twice: each has a name of its own, and {SYSTEM} is the server's"
+            "the account {name} is defined twice: each needs its own name, and {SYSTEM} is reserved for the server"
         );
     }
     Ok(accounts)
 }
 
-/// The key of an operator or account: what the folder has, or a new one.
+/// The key of an operator or account: the one in the folder, or a new one.
 fn key(folder: &Path, name: &str, make: fn() -> KeyPair) -> anyhow::Result<KeyPair> {
     let path = folder.join(format!("{name}.nk"));
     match fs::read_to_string(&path) {
@@ -126,7 +126,7 @@ fn key(folder: &Path, name: &str, make: fn() -> KeyPair) -> anyhow::Result<KeyPa
     }
 }
 
-/// Writes what nobody else may read, in place of what was there.
+/// Replaces a file that only its owner may read.
 fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
     let context = || format!("cannot write {}", path.display());
     match fs::remove_file(path) {

@@ -1,4 +1,4 @@
-//! The definitions of the streams, for other tools.
+//! `topology export`: stream definitions for other tools.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,13 +14,14 @@ use super::output;
 /// Flags of `topology export`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ExportArgs {
-    /// Write one file a stream into this folder, as `nats stream add --config` takes it; without it, all as one JSON array
+    /// Write one file per stream into this folder, as `nats stream add --config` takes it; without it, print one JSON
+    /// array
     folder: Option<PathBuf>,
     #[command(flatten)]
     limits: LimitArgs,
 }
 
-/// Prints or writes what `topology apply` with these limits would create. Needs no server.
+/// Prints or writes the definitions that `topology apply` with these limits would create. Needs no server.
 pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let definitions = definitions(&args.limits.resolve(&[]));
     let Some(folder) = &args.folder else {

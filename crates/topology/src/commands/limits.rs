@@ -1,11 +1,11 @@
-//! The limits of the streams, as flags.
+//! Flags for the limits of the streams.
 
 use bus::stream::{ARTIFACTS_STREAM, Stream};
 use bus::topology::{Limits, PARTITIONS_MAX, StreamInfo};
 
 const DAY_NS: u64 = 86_400 * 1_000_000_000;
 
-/// Limits of the streams, each a flag. What is left open stays as the streams have it, and begins with the default.
+/// Limits of the streams, one flag each. A limit without a flag keeps its current value, and starts with the default.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct LimitArgs {
     /// Partitions; fixed once the streams exist [default: 16]
@@ -14,28 +14,29 @@ pub(crate) struct LimitArgs {
     /// Copies of each stream: 1, or 3 on a cluster [default: 1]
     #[arg(long, env = "CANDLEWIRE_REPLICAS", value_parser = clap::value_parser!(u32).range(1..=5))]
     replicas: Option<u32>,
-    /// Days that FEED keeps what entered [default: 90]
+    /// Days that FEED keeps its messages [default: 90]
     #[arg(long, env = "CANDLEWIRE_FEED_DAYS", value_parser = clap::value_parser!(u64).range(1..=36_500))]
     feed_days: Option<u64>,
-    /// Most bytes of FEED; the oldest go first [default: 4GiB]
+    /// Maximum bytes of FEED; the oldest messages are dropped first [default: 4GiB]
     #[arg(long, env = "CANDLEWIRE_FEED_BYTES", value_parser = bytes)]
     feed_bytes: Option<u64>,
-    /// Most bytes of MARKET; when it is full the stream-processor waits [default: 8GiB]
+    /// Maximum bytes of MARKET; when it is full the stream-processor waits [default: 8GiB]
     #[arg(long, env = "CANDLEWIRE_MARKET_BYTES", value_parser = bytes)]
     market_bytes: Option<u64>,
-    /// Most bytes of STATS; when it is full the aggregator waits [default: 2GiB]
+    /// Maximum bytes of STATS; when it is full the aggregator waits [default: 2GiB]
     #[arg(long, env = "CANDLEWIRE_STATS_BYTES", value_parser = bytes)]
     stats_bytes: Option<u64>,
-    /// Most bytes of FORECAST; when it is full the trainer waits [default: 1GiB]
+    /// Maximum bytes of FORECAST; when it is full the trainer waits [default: 1GiB]
     #[arg(long, env = "CANDLEWIRE_FORECAST_BYTES", value_parser = bytes)]
     forecast_bytes: Option<u64>,
-    /// Most bytes of models and predictions [default: 2GiB]
+    /// Maximum bytes of models and predictions [default: 2GiB]
     #[arg(long, env = "CANDLEWIRE_ARTIFACTS_BYTES", value_parser = bytes)]
     artifacts_bytes: Option<u64>,
 }
 
 impl LimitArgs {
-    /// What the flags say; what they leave open is as the streams that exist have it, and at least the default.
+    /// Returns the limits of the flags; limits without a flag are those of the existing streams, but at least the
+    /// default.
     pub(crate) fn resolve(&self, streams: &[StreamInfo]) -> Limits {
         let default = Limits::default();
         let most = |figure: fn(&StreamInfo) -> Option<u64>| streams.iter().filter_map(figure).max();
@@ -61,7 +62,7 @@ impl LimitArgs {
     }
 }
 
-/// A whole number with an optional unit: `512MiB`, `4GiB`, `1048576`.
+/// Parses an integer with an optional unit: `512MiB`, `4GiB`, `1048576`.
 fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_flag_says_stays_as_it_is_and_is_at_least_the_default() {
+    fn limits_without_a_flag_keep_their_value_or_the_default() {
         let stream = |name: &str, gib: u64| {
             let config = json!({
                 "name": name, "max_bytes": gib << 30, "max_age": 100 * DAY_NS, "num_replicas": 3,

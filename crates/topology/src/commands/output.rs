@@ -1,4 +1,4 @@
-//! Standard output of the commands. Their work is done when they print, so a failure to print is no failure of theirs.
+//! Standard output of the commands. Their work is finished when they print, so a failed write is not reported.
 
 use service::output;
 

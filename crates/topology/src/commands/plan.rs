@@ -1,4 +1,4 @@
-//! What the streams should be, against what they are.
+//! `topology plan` and `topology apply`: planned streams against existing ones.
 
 use anyhow::bail;
 use bus::topology::{
@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::advice::advice;
 use super::limits::LimitArgs;
 use super::output;
-use super::patience::until_answered;
+use super::retry::until_answered;
 
-/// What has to be done to one stream.
+/// The change that one stream needs.
 enum Change {
     Create,
     Nothing,
@@ -20,7 +20,7 @@ enum Change {
     Refuse(Vec<SettingDifference>),
 }
 
-/// What has to be done to every stream, and the limits that they then have.
+/// The changes of all streams, and the resulting limits.
 struct Plan {
     limits: Limits,
     changes: Vec<(Value, Change)>,
@@ -46,7 +46,7 @@ impl Plan {
         Ok(Self { limits, changes: changes.map(|(change, definition)| (definition, change)).collect() })
     }
 
-    /// Why the plan is refused: every stream that cannot be as it should, with the reason.
+    /// The reason for refusing the plan: every stream that cannot be changed as planned.
     fn refusal(&self) -> Option<Error> {
         let refused = self.changes.iter().filter_map(|(definition, change)| match change {
             Change::Refuse(differences) => Some((name(definition), reasons(name(definition), differences))),
@@ -60,7 +60,7 @@ impl Plan {
     }
 }
 
-/// Shows what `apply` would do.
+/// Prints the changes that `apply` would make.
 pub(crate) async fn plan(connection: &Connection, limits: &LimitArgs) -> anyhow::Result<()> {
     let plan = Plan::make(connection, limits).await?;
     let (mut open, mut refused) = (0, 0);
@@ -71,13 +71,15 @@ pub(crate) async fn plan(connection: &Connection, limits: &LimitArgs) -> anyhow:
     }
     match (open, refused) {
         (0, _) => Ok(()),
-        (_, 0) => bail!("{open} streams are not as planned: `topology apply` does what loses nothing"),
-        _ => bail!("{refused} streams cannot be changed as planned, and `topology apply` will change none: see above"),
+        (_, 0) => bail!(
+            "{open} streams differ from the plan: run `topology apply`, which makes only changes that lose no data"
+        ),
+        _ => bail!("{refused} streams cannot be changed as planned, so `topology apply` would change none: see above"),
     }
 }
 
-/// Creates what is missing and raises limits. Nothing is changed when anything must be refused, or does not fit: streams
-/// that are half of one plan and half of another would not work together.
+/// Creates missing streams and raises limits. Changes nothing when one change is refused or does not fit: streams of
+/// two different plans would not work together.
 pub(crate) async fn apply(connection: &Connection, limits: &LimitArgs) -> anyhow::Result<()> {
     let plan = Plan::make(connection, limits).await?;
     if let Some(refusal) = plan.refusal() {
@@ -109,13 +111,13 @@ fn change_of(info: &StreamInfo, definition: &Value) -> Change {
     }
 }
 
-/// Why differences are refused, and what to do instead.
+/// The refused differences of a stream, each with advice.
 fn reasons(stream: &str, differences: &[SettingDifference]) -> Vec<String> {
     let refused = differences.iter().filter(|difference| !difference.is_safe);
     refused.map(|difference| format!("{difference}: {}", advice(stream, difference))).collect()
 }
 
-/// Bytes that the server must set aside for a change.
+/// Bytes that the server must reserve for a change.
 fn more_bytes(definition: &Value, change: &Change) -> u64 {
     let wanted = definition["max_bytes"].as_u64().unwrap_or_default();
     match change {
@@ -134,7 +136,7 @@ fn print(definition: &Value, change: &Change, done: bool) {
     let lines: Vec<String> = match change {
         Change::Create if done => vec!["created".to_owned()],
         Change::Create => vec!["create".to_owned()],
-        Change::Nothing => vec!["as it should be".to_owned()],
+        Change::Nothing => vec!["as planned".to_owned()],
         Change::Raise(_, differences) => {
             let verb = if done { "raised" } else { "raise" };
             differences

@@ -1,4 +1,4 @@
-//! Where every step stands.
+//! `topology show`: the progress of every step.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -11,12 +11,12 @@ use bus::{Connection, Error};
 use serde_json::{Map, Value, json};
 
 use super::output;
-use super::patience::patiently;
+use super::retry::retried;
 
 /// Flags of `topology show`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ShowArgs {
-    /// How to print it; partitions without input and position are left out
+    /// Output format; partitions without input and position are left out
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
@@ -29,14 +29,14 @@ enum Format {
     Json,
 }
 
-/// Everything that is shown.
-struct Picture {
+/// State of all streams and steps at one moment.
+struct Snapshot {
     streams: Vec<(Stream, StreamInfo)>,
     steps: Vec<(Step, Vec<Row>)>,
     taken_at: SystemTime,
 }
 
-/// A partition of a step that has input, or had some.
+/// A partition of a step that has, or had, input.
 struct Row {
     standing: StepProgress,
     owner: Option<SlotOwner>,
@@ -45,7 +45,7 @@ struct Row {
 
 /// Prints streams, owners, positions and counts.
 pub(crate) async fn show(connection: &Connection, args: &ShowArgs) -> anyhow::Result<()> {
-    let picture = patiently(async || Picture::take(connection).await).await?;
+    let picture = retried(async || Snapshot::take(connection).await).await?;
     match args.format {
         Format::Json => output::line(&picture.to_json().to_string()),
         Format::Table => picture.print(),
@@ -53,7 +53,7 @@ pub(crate) async fn show(connection: &Connection, args: &ShowArgs) -> anyhow::Re
     Ok(())
 }
 
-impl Picture {
+impl Snapshot {
     async fn take(connection: &Connection) -> Result<Self, Error> {
         let mut streams = Vec::new();
         for stream in Stream::ALL {
@@ -80,7 +80,7 @@ impl Picture {
             vec![
                 step.service.to_owned(),
                 row.standing.partition.to_string(),
-                row.owner.as_ref().map_or("nobody", |owner| &owner.place).to_owned(),
+                row.owner.as_ref().map_or("none", |owner| &owner.place).to_owned(),
                 row.standing.committed().to_string(),
                 row.standing.input_last.to_string(),
                 position.map_or(0, |position| position.states).to_string(),
@@ -89,7 +89,7 @@ impl Picture {
         });
         output::table(&["step", "partition", "owner", "position", "input", "instruments", "lag"], 3, rows);
         output::line(
-            "position: last input that is committed · input: last one there is · lag: what waits, and since when",
+            "position: last committed input · input: last existing input · lag: waiting messages and their age",
         );
         for (step, rows) in &self.steps {
             output::line(&format!("{}: {}", step.service, total_counts(rows)));
@@ -103,7 +103,7 @@ impl Picture {
         })
     }
 
-    /// For how long the oldest message has waited. Clocks of two machines may differ: never below nothing.
+    /// Age of the oldest waiting message. Clocks of two machines may differ: at least zero.
     fn age(&self, backlog: Backlog) -> Duration {
         self.taken_at.duration_since(backlog.since).unwrap_or_default()
     }
@@ -161,7 +161,7 @@ async fn rows(connection: &Connection, step: Step) -> Result<Vec<Row>, Error> {
     Ok(rows)
 }
 
-/// The counts of all partitions together.
+/// The sum of the counts of all partitions.
 fn total_counts(rows: &[Row]) -> Value {
     let mut total = Value::Null;
     for position in rows.iter().filter_map(|row| row.standing.position.as_ref()) {
@@ -170,7 +170,7 @@ fn total_counts(rows: &[Row]) -> Value {
     if total.is_null() { json!({}) } else { total }
 }
 
-/// Adds numbers of the same place, however deep.
+/// Adds numbers of equal keys, at every depth.
 fn add(total: &mut Value, more: &Value) {
     match (total, more) {
         (Value::Object(total), Value::Object(more)) => {

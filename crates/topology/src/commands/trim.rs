@@ -1,4 +1,4 @@
-//! Removes old history.
+//! `topology trim`.
 
 use std::time::Duration;
 
@@ -7,33 +7,34 @@ use bus::Connection;
 use bus::external_consumers::forget;
 use bus::stream::Stream;
 
+use super::checkpointed_stream::CheckpointedStream;
 use super::output;
-use crate::args::Checkpointed;
 use crate::trim::{Trimming, plan, trim as carry_out};
 
 /// Flags of `topology trim`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
-    after_help = "What holds trimming back: a step that has not committed a message yet, and an archive that the trainer has \
-                        not brought up to date. A partition without input says only once an hour how far it is. Checkpoints are never trimmed, and FEED trims itself."
+    after_help = "Trimming is held back by steps that have not committed a message yet, and by an archive that the trainer has \
+                  not brought up to date. A partition without input updates its position only once an hour. Checkpoints are \
+                  never trimmed. The limits of FEED trim it."
 )]
 pub(crate) struct TrimArgs {
     /// Only this stream; by default every one that holds checkpoints
-    stream: Option<Checkpointed>,
-    /// Trim what was stored longer ago than this, such as 90d
+    stream: Option<CheckpointedStream>,
+    /// Trim messages stored longer ago than this, such as 90d
     #[arg(long, env = "CANDLEWIRE_KEEP", default_value = "90d", value_name = "SPAN", value_parser = humantime::parse_duration)]
     older_than: Duration,
-    /// Only say what would be trimmed
+    /// Only print what would be trimmed
     #[arg(long)]
     dry_run: bool,
-    /// Before that, forget an archive that will not come back, by the id that is printed in parentheses
+    /// First forget an archive that will not come back, by the id that is printed in parentheses
     #[arg(long, value_name = "ID")]
     forget: Option<String>,
 }
 
-/// Trims, and says what went and who holds the rest.
+/// Trims, and prints the removed messages and the readers that hold back the rest.
 pub(crate) async fn trim(connection: &Connection, args: &TrimArgs) -> anyhow::Result<()> {
-    let streams = args.stream.map_or(Checkpointed::ALL.to_vec(), |stream| vec![stream]);
+    let streams = args.stream.map_or(CheckpointedStream::ALL.to_vec(), |stream| vec![stream]);
     if let Some(id) = &args.forget {
         forget_reader(connection, id).await?;
     }
@@ -58,12 +59,12 @@ async fn forget_reader(connection: &Connection, id: &str) -> anyhow::Result<()> 
 
 fn print(planned: &Trimming, gone: u64, args: &TrimArgs) {
     let (stream, age) = (planned.stream, humantime::format_duration(args.older_than));
-    let verb = if args.dry_run { "would go" } else { "are gone" };
+    let verb = if args.dry_run { "would be removed" } else { "removed" };
     output::line(&format!("{stream}: {gone} messages {verb}, older than {age} and before sequence {}", planned.to));
     if let Some(hold) = &planned.held_by {
         let (kept, who, through) = (planned.held_back, &hold.who, hold.through);
         output::line(&format!(
-            "{stream}: {kept} messages of that age stay, because {who} needs what is behind sequence {through}"
+            "{stream}: {kept} messages of that age are kept: {who} still needs everything after sequence {through}"
         ));
     }
 }

@@ -1,4 +1,4 @@
-//! Waits for the steps.
+//! `topology wait`: waits until the steps have committed their input.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use bus::{Connection, Error};
 use service::Shutdown;
 use tokio::time::Instant;
 
+use super::checkpointed_stream::CheckpointedStream;
 use super::output;
-use crate::args::Checkpointed;
 
 /// How often the positions are read.
 const LOOK: Duration = Duration::from_millis(50);
@@ -20,15 +20,15 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Flags of `topology wait`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct WaitArgs {
-    /// What must be up to date; by default what every pipeline makes, MARKET and STATS
-    streams: Vec<Checkpointed>,
-    /// Give up after this many seconds without any progress; 0 waits for ever
+    /// Streams that must be up to date; by default MARKET and STATS, which every pipeline has
+    streams: Vec<CheckpointedStream>,
+    /// Give up after this many seconds without progress; 0 waits forever
     #[arg(long, default_value = "60", value_name = "SECONDS")]
     stalled: u64,
 }
 
-/// Returns when every step that makes one of the streams has committed all the input that was there when its turn came: beside a
-/// live source there is always more.
+/// Returns when every step that writes one of the streams has committed all input that existed when its turn came. A
+/// live source never stops sending, so later input is not waited for.
 pub(crate) async fn wait(connection: &Connection, args: &WaitArgs, shutdown: &Shutdown) -> anyhow::Result<()> {
     let named: Vec<Stream> = args.streams.iter().copied().map(Stream::from).collect();
     let is_meant = |step: &Step| if named.is_empty() { !step.is_optional } else { named.contains(&step.output) };
@@ -41,7 +41,7 @@ pub(crate) async fn wait(connection: &Connection, args: &WaitArgs, shutdown: &Sh
                 Ok(None) => break,
                 Ok(Some(sum)) => sum,
                 Err(error) if error.disposition() == Disposition::Stop => return Err(error.into()),
-                // A server that is away, or three that choose a leader, are no progress, and nothing worse.
+                // An unreachable server, or three that elect a leader, count as no progress.
                 Err(error) => {
                     reminder.warn(&error);
                     progress.0
@@ -68,8 +68,8 @@ pub(crate) async fn wait(connection: &Connection, args: &WaitArgs, shutdown: &Sh
     Ok(())
 }
 
-/// The sum of a step's positions, which grows as long as there is progress; `None` when it is done with what it had as input at
-/// the first look.
+/// The sum of a step's positions, which grows while there is progress; `None` once the input of the first call is
+/// committed.
 async fn look(
     connection: &Connection,
     step: Step,

@@ -1,4 +1,4 @@
-//! The rules of deploy/firewall.nft on this machine, for the port of one server.
+//! Loads deploy/firewall.nft on this machine, for the port of one server.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -6,21 +6,21 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, ensure};
 use pipeline_tests::server::checkout;
 
-/// The port that the rules are written for, and their table.
+/// The port in the rules, and their table.
 const PORT: &str = "4222";
 const TABLE: &str = "inet candlewire";
 
-/// Rules that are loaded.
+/// Loaded rules.
 #[derive(Debug)]
 pub(super) struct Firewall {
     table: String,
 }
 
 impl Firewall {
-    /// Loads the rules for a port of this machine, in a table of their own.
+    /// Loads the rules for another port, in a table of their own.
     ///
     /// # Errors
-    /// nft is missing, or this user may not change the rules of the machine.
+    /// nft is missing, or the user may not change the firewall.
     pub(super) fn load(port: u16) -> anyhow::Result<Self> {
         let table = format!("{TABLE}_bench_{port}");
         let rules = std::fs::read_to_string(checkout().join("deploy/firewall.nft"))?;
@@ -31,7 +31,7 @@ impl Firewall {
     /// Removes them.
     ///
     /// # Errors
-    /// nft refuses: they stay, for a port that nobody uses any more.
+    /// nft refuses: the rules stay, for a port that is no longer used.
     pub(super) fn unload(self) -> anyhow::Result<()> {
         nft(&format!("delete table {}\n", self.table))
     }

@@ -1,4 +1,4 @@
-//! Strangers without a password who do the server harm, each in threads of their own until their time is over.
+//! Hostile clients without a password, each in threads of its own until its time is over.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,44 +6,45 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-/// How many connections a stranger who holds them tries to open.
+/// Connections that a holding client tries to open.
 const CONNECTIONS: usize = 900;
-/// How many subscriptions each of them tries to make.
+/// Subscriptions that it tries to make on each.
 const SUBSCRIPTIONS: usize = 4_096;
-/// Connections that a flood uses side by side.
+/// Concurrent connections of a flood.
 const FLOODING: usize = 4;
-/// How long a flood works before it rests, when it may not take a whole core.
+/// Length of a flood's working slice before it pauses, when it may not use a whole core.
 const SLICE: Duration = Duration::from_millis(10);
-/// How often connections that are only held are looked after.
+/// Interval of maintenance for held connections.
 const LOOK: Duration = Duration::from_millis(200);
-/// Bytes that a flood sends at once, at least.
+/// Minimum bytes of one write of a flood.
 const CHUNK: usize = 32 * 1024;
-/// How long a write may block: the server may have stopped reading.
+/// Longest blocking write: the server may have stopped reading.
 const BLOCKED_MAX: Duration = Duration::from_millis(200);
 
-/// What strangers do.
+/// Kinds of abuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Deed {
-    /// Connections that never say CONNECT, opened again when the server closes them after two seconds.
+pub(super) enum Abuse {
+    /// Connections that never send CONNECT; reopened when the server closes them after two seconds.
     FloodUnknown,
-    /// As many connections with as many subscriptions to everything as the server allows, all read.
+    /// As many connections and wildcard subscriptions as the server allows, all read.
     HoldReading,
-    /// The same, not read.
+    /// The same, without reading.
     HoldNotReading,
     /// Messages that the viewer may not publish.
     FloodPublish,
-    /// Subscriptions made and removed.
+    /// Subscriptions, made and removed.
     FloodSubscribe,
-    /// Connections opened and reset.
+    /// Connections, opened and reset.
     FloodConnect,
-    /// Connections opened and closed until this machine has no free port, which then takes a processor to look for one.
+    /// Connections, opened and closed until this machine has no free port, which then costs a processor to search for
+    /// one.
     FloodPorts,
     /// Requests for stored messages.
     FloodGet,
 }
 
-impl Deed {
-    /// Its name in figures.
+impl Abuse {
+    /// Name in figures.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::FloodUnknown => "flood_unknown",
@@ -57,12 +58,12 @@ impl Deed {
         }
     }
 
-    /// Whether it sends nothing once its connections are open.
+    /// Whether the client sends nothing once its connections are open.
     pub(super) fn is_hold(self) -> bool {
         matches!(self, Self::HoldReading | Self::HoldNotReading)
     }
 
-    /// Does it until `until`, a flood with so large a share of one core, from 0 to 1. What the server refuses is no error.
+    /// Runs until `until`; a flood uses this share of one core, from 0 to 1. Refusals of the server are no errors.
     pub(super) fn run(self, server: SocketAddr, until: Instant, share: f64) {
         match self {
             Self::FloodUnknown => hold(server, until, b"", false),
@@ -84,14 +85,14 @@ fn subscriptions() -> Vec<u8> {
     (0..SUBSCRIPTIONS).flat_map(|number| format!("SUB live.> {number}\r\n").into_bytes()).collect()
 }
 
-/// A connection whose reads return at once.
+/// A nonblocking connection.
 fn open(server: SocketAddr) -> Option<TcpStream> {
     let stream = TcpStream::connect_timeout(&server, BLOCKED_MAX).ok()?;
     stream.set_write_timeout(Some(BLOCKED_MAX)).ok()?;
     Some(stream)
 }
 
-/// Opens connections, says who they are and `words` on each, and keeps them open.
+/// Opens connections, authenticates and sends `words` on each, and keeps them open.
 fn hold(server: SocketAddr, until: Instant, words: &[u8], reads: bool) {
     let introduction = if words.is_empty() { Vec::new() } else { [&b"CONNECT {}\r\n"[..], words].concat() };
     let introduce = |mut stream: TcpStream| {
@@ -101,7 +102,7 @@ fn hold(server: SocketAddr, until: Instant, words: &[u8], reads: bool) {
     };
     let mut held: Vec<TcpStream> = Vec::new();
     while Instant::now() < until {
-        // Connections that are only held are opened once; unknown ones again, as the server closes them.
+        // Authenticated connections are opened once; unauthenticated ones again, since the server closes them.
         if held.is_empty() || words.is_empty() {
             while held.len() < CONNECTIONS && Instant::now() < until {
                 let Some(stream) = open(server).and_then(introduce) else { break };
@@ -115,7 +116,7 @@ fn hold(server: SocketAddr, until: Instant, words: &[u8], reads: bool) {
     }
 }
 
-/// Takes what is there; returns whether the connection is still open.
+/// Reads the available bytes; returns whether the connection is still open.
 fn drain(stream: &mut TcpStream) -> bool {
     let mut buffer = [0; 64 * 1024];
     loop {
@@ -127,7 +128,7 @@ fn drain(stream: &mut TcpStream) -> bool {
     }
 }
 
-/// Says the same over and over on a few connections, and takes what is answered.
+/// Sends the same bytes repeatedly on a few connections, and reads the answers.
 fn flood(server: SocketAddr, until: Instant, share: f64, words: &[u8]) {
     let chunk = words.repeat(CHUNK.div_ceil(words.len()));
     let mut streams: Vec<(TcpStream, usize)> = Vec::new();
@@ -140,7 +141,7 @@ fn flood(server: SocketAddr, until: Instant, share: f64, words: &[u8]) {
             }
         }
         streams.retain_mut(|(stream, sent)| {
-            // A part of a line that was sent is finished first.
+            // A partly sent line is completed first.
             match stream.write(&chunk[*sent..]) {
                 Ok(more) => *sent = (*sent + more) % chunk.len(),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -152,7 +153,7 @@ fn flood(server: SocketAddr, until: Instant, share: f64, words: &[u8]) {
     }
 }
 
-/// Opens connections, becomes the viewer, and leaves: with a reset when connections linger for no time.
+/// Opens connections, authenticates as the viewer, and disconnects; with a reset when `linger` is zero.
 fn connect(server: SocketAddr, until: Instant, share: f64, linger: Option<Duration>) {
     let mut pace = Pace::new(share);
     while Instant::now() < until {
@@ -164,7 +165,7 @@ fn connect(server: SocketAddr, until: Instant, share: f64, linger: Option<Durati
     }
 }
 
-/// Works for a share of the time.
+/// Limits work to a share of the time.
 struct Pace {
     share: f64,
     began: Instant,

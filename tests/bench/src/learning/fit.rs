@@ -1,4 +1,4 @@
-//! One fit of a large matrix, in a process of its own: with our learner, or with XGBoost's own Python package.
+//! One fit of a large matrix in a process of its own, with the trainer's learner or with XGBoost's own Python package.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 
 /// Rows of the matrix.
 pub const ROWS: usize = 1_000_000;
-/// Features of a row.
+/// Features per row.
 pub const COLUMNS: usize = 20;
-/// Trees that are grown.
+/// Number of trees.
 pub const ROUNDS: u32 = 100;
 /// Threads of both sides: the trainer's default.
 pub const THREADS: usize = 2;
@@ -26,17 +26,17 @@ pub const THREADS: usize = 2;
 const FEATURES: &str = "features.f32";
 const LABELS: &str = "labels.f32";
 const PYTHON_SIDE: &str = include_str!("fit.py");
-/// Where `scripts/setup --bench` puts the package.
+/// Where `scripts/setup --bench` installs the package.
 const PYTHON_PACKAGES: &str = ".tools/python-bench";
 
-/// What a fit took and came to.
+/// Result of a fit.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Fit {
-    /// From rows in memory to a model of [`ROUNDS`] trees.
+    /// Time from rows in memory to a model of [`ROUNDS`] trees.
     pub seconds: f64,
-    /// The most memory that the process ever held, the rows included.
+    /// Peak memory of the process, rows included.
     pub peak_bytes: u64,
-    /// Error on the first tenth of the rows: the same on both sides, or they did not do the same work.
+    /// Error on the first tenth of the rows: equal on both sides if they did the same work.
     pub rmse: f64,
     /// Version of the library.
     pub xgboost: String,
@@ -49,10 +49,10 @@ impl Fit {
     }
 }
 
-/// Writes a made-up regression into `folder`: a wave, a product, a step, and noise, by a fixed seed.
+/// Writes a synthetic regression problem into `folder`: a wave, a product, a step, and noise, with a fixed seed.
 ///
 /// # Errors
-/// When a file cannot be written.
+/// A file cannot be written.
 pub fn write_matrix(folder: &Path) -> anyhow::Result<()> {
     let create = |name: &str| File::create(folder.join(name)).map(BufWriter::new);
     let (mut features, mut labels) = (create(FEATURES)?, create(LABELS)?);
@@ -69,10 +69,10 @@ pub fn write_matrix(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Fits the matrix in `folder` with our learner.
+/// Fits the matrix in `folder` with the trainer's learner.
 ///
 /// # Errors
-/// When it cannot be read, or XGBoost refuses.
+/// The matrix cannot be read, or XGBoost fails.
 pub fn fit(folder: &Path) -> anyhow::Result<Fit> {
     let features = read_numbers(&folder.join(FEATURES), ROWS * COLUMNS)?;
     let labels = read_numbers(&folder.join(LABELS), ROWS)?;
@@ -95,10 +95,10 @@ pub fn fit(folder: &Path) -> anyhow::Result<Fit> {
     Ok(Fit { seconds, peak_bytes: peak_bytes(std::process::id())?, rmse, xgboost: model.library_version() })
 }
 
-/// Starts the program over to do [`fit`] alone.
+/// Starts this program again to run only [`fit`].
 ///
 /// # Errors
-/// When it ends without a result.
+/// It ends without a result.
 pub fn fit_apart(folder: &Path) -> anyhow::Result<Fit> {
     result_of(Command::new(std::env::current_exe()?).arg("--fit").arg(folder))
 }
@@ -106,7 +106,7 @@ pub fn fit_apart(folder: &Path) -> anyhow::Result<Fit> {
 /// Does the same with XGBoost's own Python package.
 ///
 /// # Errors
-/// When the package is not there, or it ends without a result.
+/// The package is missing, or it ends without a result.
 pub fn fit_in_python(folder: &Path) -> anyhow::Result<Fit> {
     let packages: PathBuf = checkout().join(PYTHON_PACKAGES);
     ensure!(packages.join("xgboost").is_dir(), "{} is missing: run scripts/setup --bench", packages.display());
@@ -116,7 +116,7 @@ pub fn fit_in_python(folder: &Path) -> anyhow::Result<Fit> {
     result_of(&mut python)
 }
 
-/// Both sides wait alike: threads that sleep, as the trainer's do.
+/// Threads of both sides sleep while they wait, as the trainer's do.
 fn result_of(command: &mut Command) -> anyhow::Result<Fit> {
     let output = command.env("OMP_WAIT_POLICY", "passive").output()?;
     let errors = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,4 @@
-//! The whole one-shot run: `scripts/run --once` on a recording, from nothing to the plot.
+//! The complete one-shot run: `scripts/run --once` on a recording, from start to plot.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,14 +7,14 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use pipeline_tests::server::checkout;
 
-/// What `scripts/run` says at the end, before the seconds from its first process to its last result.
+/// Printed at the end of `scripts/run`, before the seconds from its first process to its last result.
 const MADE_IN: &str = "made in ";
 
-/// Runs it with the original's recipe; returns the time that it took from the start of its first process, when everything
-/// was built, until all results were in their place, the plot among them.
+/// Runs it with the original's recipe. Returns the time from the start of its first process, after the build, until all
+/// results are in place, including the plot.
 ///
 /// # Errors
-/// It fails.
+/// The run fails.
 pub fn run(folder: &Path, recording: &Path) -> anyhow::Result<Duration> {
     let out = folder.join("once");
     let mut command = Command::new(checkout().join("scripts/run"));

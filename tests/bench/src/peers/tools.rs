@@ -1,4 +1,4 @@
-//! The programs of the others, and where `scripts/setup --peers` puts what they need.
+//! The other programs, and the packages that `scripts/setup --peers` installs for them.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use pipeline_tests::server::checkout;
 use serde::de::DeserializeOwned;
 use tokio::process::Command;
 
-/// The programs, which import each other.
+/// Folder of the programs, which import each other.
 const PROGRAMS: &str = "tests/bench/src/peers";
 
-/// What a program runs on.
+/// Runtime of a program.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Tool {
     Spark,
@@ -21,10 +21,10 @@ pub(super) enum Tool {
 }
 
 impl Tool {
-    /// Folders of Python packages below `.tools/`. Spark and Flink each want their own version of py4j.
+    /// Folders of Python packages below `.tools/`. Spark and Flink need different versions of py4j.
     fn packages(self) -> &'static [&'static str] {
         match self {
-            // Spark's learning takes NumPy from the second.
+            // Spark's learning uses NumPy from the second folder.
             Self::Spark => &["spark", "python-bench"],
             Self::Flink => &["flink"],
             Self::Polars => &["python"],
@@ -35,16 +35,16 @@ impl Tool {
         self.packages().iter().map(|name| checkout().join(".tools").join(name))
     }
 
-    /// Whether its packages are there.
+    /// Whether its packages are installed.
     pub(super) fn is_installed(self) -> bool {
         self.folders().all(|folder| folder.is_dir())
     }
 }
 
-/// Runs one of the programs in `dir` with numbers as its arguments; returns what it says.
+/// Runs a program in `dir` with numbers as its arguments; returns its result.
 ///
 /// # Errors
-/// The tool is not there, or the program fails.
+/// The tool is missing, or the program fails.
 pub(super) async fn outcome_of<T: DeserializeOwned>(
     tool: Tool,
     program: &str,
@@ -52,7 +52,7 @@ pub(super) async fn outcome_of<T: DeserializeOwned>(
     numbers: &[usize],
 ) -> anyhow::Result<T> {
     ensure!(tool.is_installed(), "{tool:?} is missing: run scripts/setup --peers");
-    // What each leaves behind is of no use to the next.
+    // No program may reuse the files of another.
     let folder = tempfile::tempdir_in(dir)?;
     let mut command = Command::new("python3");
     command.arg(checkout().join(PROGRAMS).join(program)).arg(dir).args(numbers.iter().map(usize::to_string));
@@ -63,6 +63,6 @@ pub(super) async fn outcome_of<T: DeserializeOwned>(
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{program} failed: {errors}");
     let said = String::from_utf8_lossy(&output.stdout);
-    let last = said.lines().last().with_context(|| format!("{program} said nothing: {errors}"))?;
-    serde_json::from_str(last).with_context(|| format!("{program} said no result: {last}"))
+    let last = said.lines().last().with_context(|| format!("{program} printed nothing: {errors}"))?;
+    serde_json::from_str(last).with_context(|| format!("{program} printed no result: {last}"))
 }

@@ -1,4 +1,4 @@
-//! The windows that each of them makes, to see that all did the same work.
+//! Windows of each program, to check that all did the same work.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,21 +8,21 @@ use bus::Connection;
 use bus::newest;
 use market::Window;
 
-/// The windows that are compared, by the names that the programs use.
+/// The compared windows, by the names that the programs use.
 const WINDOWS: [(&str, Window); 3] =
     [("hourly", Window::Hour), ("daily", Window::Day), ("moving-average", Window::HourEveryHalf)];
-/// Windows of one kind that one side may have alone: those at the end that its watermark has not closed, and the one
-/// that begins before the first tick, which Polars leaves out.
+/// Most windows of one kind that only one side has: those at the end that its watermark has not closed, and the one
+/// before the first tick, which Polars leaves out.
 const ALONE_MAX: usize = 3;
-/// Sums in another order round otherwise.
+/// Relative difference: sums in another order round differently.
 const DEVIATION_MAX: f64 = 1e-9;
 
-/// Average, low and high by start in milliseconds, by the name of the window.
+/// Average, low and high, by window name and start in milliseconds.
 #[derive(Debug, Default)]
 pub(super) struct Windows(BTreeMap<String, BTreeMap<i64, [f64; 3]>>);
 
 impl Windows {
-    /// What our pipeline has stored.
+    /// The windows that our pipeline has stored.
     pub(super) async fn ours(admin: &Connection) -> anyhow::Result<Self> {
         let mut all = Self::default();
         for (name, window) in WINDOWS {
@@ -33,7 +33,7 @@ impl Windows {
         Ok(all)
     }
 
-    /// What one of the others has written into its folder.
+    /// The windows that another program wrote into its folder.
     pub(super) fn read(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join("windows.csv");
         let mut rows = csv::Reader::from_path(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -47,7 +47,7 @@ impl Windows {
         Ok(all)
     }
 
-    /// Insists that the others did the same work.
+    /// Checks that the other program did the same work.
     pub(super) fn compare(&self, others: &Self) -> anyhow::Result<()> {
         for (name, _) in WINDOWS {
             let (ours, theirs) = (&self.0[name], others.0.get(name).with_context(|| format!("{name} is missing"))?);

@@ -1,4 +1,4 @@
-//! The whole chain under bursts of every size, while its workers are killed.
+//! Kills workers of both steps under bursts of every size.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use bus::{Connection, Stream, subject};
 use futures::{StreamExt, TryStreamExt};
 use market::Instrument;
 use pipeline_tests::instance::{Condition, Instance};
+use pipeline_tests::test_pipeline::TestPipeline;
 use pipeline_tests::ticks;
-use pipeline_tests::world::World;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -22,29 +22,29 @@ use crate::{Audit, output, program};
 
 /// Kills of workers, of both steps in turn.
 const KILLS: usize = 300;
-/// How long a worker lives after its start, in milliseconds: mostly as long as it takes to begin, sometimes long enough
-/// to catch up.
+/// Lifetime of a worker after its start, in milliseconds: mostly just long enough to start, sometimes long enough to
+/// catch up.
 const LIFE_MS: std::ops::Range<u64> = 10..500;
-/// How long a worker stays away, in milliseconds.
+/// Downtime of a worker, in milliseconds.
 const SHORT_AWAY_MS: std::ops::Range<u64> = 0..40;
 const LONG_AWAY_MS: u64 = 1_500;
-/// The largest batch must have at least so many messages, or there was no backlog to speak of. Full batches of a step are
-/// tried elsewhere: what one reader has at hand at once is less.
+/// Minimum size of the largest batch: proves that there was a backlog. Full batches are tested elsewhere, since a
+/// reader never has that much input at once here.
 const LARGE: usize = 400;
 /// Enough to fill a batch: each may add a price, a candle and a state.
 const INSTRUMENTS: usize = 600;
-/// Publishes that are under way at the same time.
+/// Concurrent publishes.
 const ASKED_MAX: usize = 512;
 /// Pause between two bursts, in milliseconds.
 const PAUSE_MS: std::ops::Range<u64> = 0..60;
 const STEP: Duration = Duration::from_millis(5);
 
-/// Kills workers; the audit must find nothing, and the commits must have been of all sizes.
+/// Kills workers; the audit must find no difference, and the commits must have had all sizes.
 pub(super) async fn workers(say: fn(&str)) -> anyhow::Result<Result<String, String>> {
     let mut chain = Chain::start().await?;
     let mut rng = StdRng::seed_from_u64(14);
     for number in 1..=KILLS {
-        // Now and then long enough away that what waits fills a batch.
+        // Now and then long enough for the backlog to fill a batch.
         let away = if rng.random_ratio(1, 15) { LONG_AWAY_MS } else { rng.random_range(SHORT_AWAY_MS) };
         let life = rng.random_range(LIFE_MS);
         chain.pass(Duration::from_millis(life)).await?;
@@ -53,10 +53,10 @@ pub(super) async fn workers(say: fn(&str)) -> anyhow::Result<Result<String, Stri
             say(&format!("{number} of {KILLS} kills, {} ticks published", chain.published()));
         }
     }
-    let (world, published) = chain.finish().await?;
-    let audit = Audit::take(&world).await?;
-    let sizes = batch_sizes(&world.server.connect("admin").await).await?;
-    let accepted = world.count("accepted");
+    let (base, published) = chain.finish().await?;
+    let audit = Audit::take(&base).await?;
+    let sizes = batch_sizes(&base.server.connect("admin").await).await?;
+    let accepted = base.count("accepted");
     let detail = format!(
         "{KILLS} kills, {published} ticks, {accepted} accepted, {} batches of {} to {} messages; {} windows audited, {} \
          different, {} missing, {} extra",
@@ -68,7 +68,7 @@ pub(super) async fn workers(say: fn(&str)) -> anyhow::Result<Result<String, Stri
 
 /// One process of each step, under a feeder.
 struct Chain {
-    world: World,
+    base: TestPipeline,
     steps: [Instance; 2],
     feeder: JoinHandle<anyhow::Result<()>>,
     published: tokio::sync::watch::Receiver<u64>,
@@ -80,20 +80,20 @@ const SERVICES: [&str; 2] = ["stream-processor", "aggregator"];
 impl Chain {
     async fn start() -> anyhow::Result<Self> {
         // A single partition: all instruments are in its batches.
-        let world = World::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
-        let start = |service: &str| Instance::start(service, world.dir.path(), &mut program(&world, service, &["run"]));
+        let base = TestPipeline::with_limits(&Limits { partitions: 1, ..Limits::default() }).await;
+        let start = |service: &str| Instance::start(service, base.dir.path(), &mut program(&base, service, &["run"]));
         let steps = [start(SERVICES[0])?, start(SERVICES[1])?];
         let (sender, published) = tokio::sync::watch::channel(0);
         let stop = service::Shutdown::new();
-        let feeder = tokio::spawn(feed(world.server.connect("producer").await, sender, stop.clone()));
-        Ok(Self { world, steps, feeder, published, stop })
+        let feeder = tokio::spawn(feed(base.server.connect("producer").await, sender, stop.clone()));
+        Ok(Self { base, steps, feeder, published, stop })
     }
 
     fn published(&self) -> u64 {
         *self.published.borrow()
     }
 
-    /// Lets time pass, and starts again who is down.
+    /// Lets time pass, and restarts killed workers.
     async fn pass(&mut self, time: Duration) -> anyhow::Result<()> {
         let start = Instant::now();
         loop {
@@ -109,7 +109,7 @@ impl Chain {
     fn tend(&mut self) -> anyhow::Result<()> {
         for (step, service) in self.steps.iter_mut().zip(SERVICES) {
             if step.tend()? {
-                step.start_again(&mut program(&self.world, service, &["run"]))?;
+                step.start_again(&mut program(&self.base, service, &["run"]))?;
             }
             ensure!(step.condition() != Condition::Done, "the {service} ended by itself");
         }
@@ -117,12 +117,12 @@ impl Chain {
         Ok(())
     }
 
-    /// Ends the feeder and waits until all is committed; returns how many ticks there were.
-    async fn finish(mut self) -> anyhow::Result<(World, u64)> {
+    /// Ends the feeder and waits until all is committed; returns the number of ticks.
+    async fn finish(mut self) -> anyhow::Result<(TestPipeline, u64)> {
         self.pass(Duration::ZERO).await?;
         self.stop.request();
         self.feeder.await??;
-        output(program(&self.world, "topology", &["wait"])).await?;
+        output(program(&self.base, "topology", &["wait"])).await?;
         for step in &mut self.steps {
             step.tend()?;
             if let Some(line) = step.lines_with(" ERROR ").first() {
@@ -130,11 +130,11 @@ impl Chain {
             }
         }
         let published = *self.published.borrow();
-        Ok((self.world, published))
+        Ok((self.base, published))
     }
 }
 
-/// Publishes bursts of 1 to all instruments, each with one tick of the same time.
+/// Publishes bursts to 1 to all instruments, with one tick of equal event time each.
 async fn feed(
     connection: Connection,
     published: tokio::sync::watch::Sender<u64>,
@@ -146,10 +146,10 @@ async fn feed(
         .collect::<Result<Vec<_>, _>>()?;
     let mut event_ms = 1_583_020_800_000;
     while !stop.is_requested() {
-        // Mostly in another minute than before: a tick then has a candle beside its price.
+        // Mostly another minute than the tick before, so that a tick also makes a candle.
         event_ms += rng.random_range(30_000..120_000);
         instruments.shuffle(&mut rng);
-        // Small bursts as often as large ones: 1, 2, 4, … with what lies between.
+        // Small bursts are as likely as large ones: powers of two, and sizes between them.
         let most = 1 << rng.random_range(0..10);
         let count = instruments.len().min(rng.random_range(most / 2..most) + 1);
         let publishes = instruments.iter().take(count).map(|instrument| {
@@ -163,14 +163,14 @@ async fn feed(
     Ok(())
 }
 
-/// How large the batches of MARKET were.
+/// Sizes of the batches of MARKET.
 struct Sizes {
     count: usize,
     min: usize,
     max: usize,
 }
 
-/// A batch has its outputs, at most a state of each of their instruments, and the position.
+/// A batch has outputs, at most one state per instrument, and the position.
 async fn batch_sizes(admin: &Connection) -> anyhow::Result<Sizes> {
     let mut batches: BTreeMap<String, (usize, HashSet<String>)> = BTreeMap::new();
     let filters = vec![subject::all_of_partition(Stream::Market, 0)];

@@ -1,4 +1,4 @@
-//! Three servers under one owner that commits for ever: blows of every kind, and a follower that lags.
+//! Three servers under one owner that commits without pause: faults of every kind, and a lagging follower.
 
 use std::time::{Duration, Instant};
 
@@ -16,25 +16,25 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 const PARTITION: u32 = 3;
-/// How often each kind of blow falls.
+/// Rounds of each kind of fault.
 const ROUNDS: usize = 5;
-/// How long a killed server stays away, in milliseconds.
+/// Downtime of a killed server, in milliseconds.
 const AWAY_MS: std::ops::Range<u64> = 100..3_000;
-/// How long a frozen server sleeps, in milliseconds.
+/// Length of a freeze, in milliseconds.
 const SLEEP_MS: std::ops::Range<u64> = 1_000..6_000;
 /// Inputs of a commit.
 const INPUTS: std::ops::Range<u64> = 1..900;
-/// How long commits may stand still before it counts as for ever.
+/// Longest time without a commit before the case fails.
 const NEVER: Duration = Duration::from_secs(60);
-/// How long the follower of the second case sleeps while others go on.
+/// Length of the follower's freeze in the second case.
 const LAG: Duration = Duration::from_secs(3);
-/// How often it sleeps at most: the first stale pass is enough.
+/// Most freezes; the case ends with the first stale read.
 const LAGS: usize = 20;
-/// How long after its waking somebody recovers through it, again and again.
+/// How long to recover through the follower, again and again, after it wakes up.
 const LOOK: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy)]
-enum Blow {
+enum Fault {
     KillLeader,
     KillFollower,
     FreezeLeader,
@@ -43,70 +43,76 @@ enum Blow {
     LoseQuorum,
 }
 
-const BLOWS: [Blow; 6] =
-    [Blow::KillLeader, Blow::KillFollower, Blow::FreezeLeader, Blow::FreezeFollower, Blow::StepDown, Blow::LoseQuorum];
+const FAULTS: [Fault; 6] = [
+    Fault::KillLeader,
+    Fault::KillFollower,
+    Fault::FreezeLeader,
+    Fault::FreezeFollower,
+    Fault::StepDown,
+    Fault::LoseQuorum,
+];
 
-/// Blows of every kind during commits: every output is there once, on all three servers.
+/// Injects faults of every kind during commits; every output must be stored once, on all three servers.
 pub(super) async fn cluster(say: fn(&str)) -> anyhow::Result<Result<String, String>> {
     let mut cluster = Cluster::with_limits(&Limits::default()).await;
     let mut owner = Owner::start(&cluster).await;
     let mut rng = StdRng::seed_from_u64(16);
-    let mut blows: Vec<Blow> = BLOWS.into_iter().flat_map(|blow| [blow; ROUNDS]).collect();
-    blows.shuffle(&mut rng);
+    let mut faults: Vec<Fault> = FAULTS.into_iter().flat_map(|fault| [fault; ROUNDS]).collect();
+    faults.shuffle(&mut rng);
     let mut still_max = Duration::ZERO;
-    for (number, &blow) in blows.iter().enumerate() {
-        owner.goes_on().await?;
-        strike(&mut cluster, blow, &mut rng).await;
-        let still = owner.goes_on().await?;
+    for (number, &fault) in faults.iter().enumerate() {
+        owner.next_commit().await?;
+        inject(&mut cluster, fault, &mut rng).await;
+        let still = owner.next_commit().await?;
         still_max = still_max.max(still);
-        say(&format!("{} of {}: {blow:?}, next commit {:.1} s later", number + 1, blows.len(), still.as_secs_f64()));
+        say(&format!("{} of {}: {fault:?}, next commit {:.1} s later", number + 1, faults.len(), still.as_secs_f64()));
         cluster.wait_until_healthy();
     }
     let (commits, count) = owner.stop().await?;
     cluster.wait_until_whole();
     let stored = Counting::check(&cluster.connect("admin").await, PARTITION).await;
     let detail = format!(
-        "{} blows, {commits} commits, {stored} outputs of {count}, each once; replicas equal; at most {:.1} s without a \
-         commit after a blow",
-        blows.len(),
+        "{} faults, {commits} commits, {stored} outputs of {count}, each once; replicas equal; at most {:.1} s without a \
+         commit after a fault",
+        faults.len(),
         still_max.as_secs_f64()
     );
     Ok(if stored >= count { Ok(detail) } else { Err(detail) })
 }
 
-async fn strike(cluster: &mut Cluster, blow: Blow, rng: &mut StdRng) {
+async fn inject(cluster: &mut Cluster, fault: Fault, rng: &mut StdRng) {
     let leader = cluster.wait_for_leader(Stream::Market);
     let follower = (leader + rng.random_range(1..NODES)) % NODES;
     let away = Duration::from_millis(rng.random_range(AWAY_MS));
     let asleep = Duration::from_millis(rng.random_range(SLEEP_MS));
-    let killed: &[usize] = match blow {
-        Blow::KillLeader => &[leader],
-        Blow::KillFollower => &[follower],
-        Blow::LoseQuorum => &[leader, follower],
-        Blow::FreezeLeader | Blow::FreezeFollower | Blow::StepDown => &[],
+    let killed: &[usize] = match fault {
+        Fault::KillLeader => &[leader],
+        Fault::KillFollower => &[follower],
+        Fault::LoseQuorum => &[leader, follower],
+        Fault::FreezeLeader | Fault::FreezeFollower | Fault::StepDown => &[],
     };
     killed.iter().for_each(|&node| cluster.kill(node));
-    match blow {
-        Blow::FreezeLeader | Blow::FreezeFollower => {
-            let node = if matches!(blow, Blow::FreezeLeader) { leader } else { follower };
+    match fault {
+        Fault::FreezeLeader | Fault::FreezeFollower => {
+            let node = if matches!(fault, Fault::FreezeLeader) { leader } else { follower };
             cluster.freeze(node);
             tokio::time::sleep(asleep).await;
             cluster.thaw(node);
         }
-        Blow::StepDown => cluster.step_down(Stream::Market).await,
+        Fault::StepDown => cluster.step_down(Stream::Market).await,
         _ => tokio::time::sleep(away).await,
     }
     killed.iter().for_each(|&node| cluster.start_again(node));
 }
 
-/// A follower that slept while others committed: whoever recovers through it sees old states, and must not accept them.
+/// Freezes a follower while others commit. A recovery through it reads old states, and must not accept them.
 pub(super) async fn follower(say: fn(&str)) -> anyhow::Result<Result<String, String>> {
     let mut cluster = Cluster::with_limits(&Limits::default()).await;
     let leader_connection = cluster.connect("admin").await;
     let mut owner = Owner::start(&cluster).await;
     let (mut stale, mut recoveries) = (0, 0);
     for number in 1..=LAGS {
-        owner.goes_on().await?;
+        owner.next_commit().await?;
         let follower = (cluster.wait_for_leader(Stream::Market) + 1) % NODES;
         let through = Connection::open(&cluster.nats_args_of(follower, "admin"), None).await?;
         cluster.freeze(follower);
@@ -117,7 +123,7 @@ pub(super) async fn follower(say: fn(&str)) -> anyhow::Result<Result<String, Str
             let known = position(&leader_connection).await?;
             let seen = protocol::positions::<Value>(&through, Stream::Market).await.unwrap_or_default();
             stale += usize::from(seen.first().is_some_and(|(_, position)| position.position < known));
-            // Panics when the states are not those of the position.
+            // Panics when the states do not belong to the position.
             let recovered = Counting::recover(&through, PARTITION).await;
             recoveries += 1;
             if recovered.count < known {
@@ -137,17 +143,17 @@ pub(super) async fn follower(say: fn(&str)) -> anyhow::Result<Result<String, Str
     Ok(if stale > 0 && stored >= count { Ok(detail) } else { Err(detail) })
 }
 
-/// The position as the leader knows it.
+/// The position according to the leader.
 async fn position(connection: &Connection) -> anyhow::Result<u64> {
     let stored = query::last(connection, Stream::Market, &subject::position(Stream::Market, PARTITION)).await?;
     let stored = stored.context("there is no position")?;
     Ok(serde_json::from_slice::<protocol::Position<Value>>(&stored.payload)?.position)
 }
 
-/// Somebody who commits in a task of his own.
+/// An owner that commits in a task of its own.
 struct Owner {
     task: JoinHandle<anyhow::Result<()>>,
-    /// Commits and outputs that were confirmed.
+    /// Confirmed commits and outputs.
     confirmed: watch::Receiver<(u64, u64)>,
 }
 
@@ -158,8 +164,8 @@ impl Owner {
         Self { task: tokio::spawn(commit(connection, sender)), confirmed }
     }
 
-    /// Waits for the next commit; returns how long that took.
-    async fn goes_on(&mut self) -> anyhow::Result<Duration> {
+    /// Waits for the next commit; returns the time that it took.
+    async fn next_commit(&mut self) -> anyhow::Result<Duration> {
         let start = Instant::now();
         self.confirmed.mark_unchanged();
         let next = tokio::time::timeout(NEVER, self.confirmed.changed()).await;
@@ -187,7 +193,7 @@ async fn commit(connection: Connection, confirmed: watch::Sender<(u64, u64)>) ->
     let mut rng = StdRng::seed_from_u64(17);
     loop {
         let outcome = owner.commit(&transactions, rng.random_range(INPUTS)).await?;
-        ensure!(outcome != Outcome::Fenced, "refused although nobody else commits");
+        ensure!(outcome != Outcome::Fenced, "refused although there is no other owner");
         confirmed.send_modify(|(commits, outputs)| (*commits, *outputs) = (*commits + 1, owner.count));
     }
 }

@@ -1,4 +1,4 @@
-//! A file system of its own for a store: to lose its power, or to be full.
+//! A separate file system for a store, which can lose its power or be full.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,16 +6,16 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use tempfile::TempDir;
 
-/// `EXT4_IOC_SHUTDOWN` of the kernel, `_IOR('X', 125, __u32)`, and its flag to go down without flushing anything. Python
-/// calls it, since a call by number is unsafe code here.
+/// `EXT4_IOC_SHUTDOWN` of the kernel, `_IOR('X', 125, __u32)`, and its flag to shut down without flushing. Called from
+/// Python, since an ioctl by number is unsafe code in Rust.
 const CUT: &str = "import fcntl, os, struct, sys
 fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
 
-/// A mounted file system. Gone when dropped.
+/// A mounted file system. Unmounted when dropped.
 #[derive(Debug)]
 pub(super) struct Disk {
     dir: TempDir,
-    /// What is mounted: an image file, or `tmpfs`.
+    /// Arguments of `mount` for the source: an image file, or `tmpfs`.
     source: Vec<String>,
 }
 
@@ -23,7 +23,7 @@ impl Disk {
     /// An ext4 on a loop device.
     ///
     /// # Errors
-    /// This machine or this user does not allow it.
+    /// The machine or the user does not allow it.
     pub(super) fn ext4(mib: u64) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let image = dir.path().join("image");
@@ -36,7 +36,7 @@ impl Disk {
     /// A file system in memory.
     ///
     /// # Errors
-    /// This machine or this user does not allow it.
+    /// The machine or the user does not allow it.
     pub(super) fn tmpfs(mib: u64) -> anyhow::Result<Self> {
         let source = format!("-t tmpfs -o size={mib}m tmpfs");
         Self::mounted(tempfile::tempdir()?, source.split(' ').map(str::to_owned).collect())
@@ -49,7 +49,7 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Where it is mounted.
+    /// The mount point.
     pub(super) fn path(&self) -> PathBuf {
         self.dir.path().join("mount")
     }
@@ -60,7 +60,7 @@ impl Disk {
         run("mount", &arguments)
     }
 
-    /// Cuts its power: nothing that is not on the device yet will ever be.
+    /// Cuts the power: unflushed data never reaches the device.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -68,7 +68,7 @@ impl Disk {
         run("python3", &["-c", CUT, &self.path().display().to_string()])
     }
 
-    /// Mounts it again as after a power cut. Nobody may use it.
+    /// Mounts it again as after a power cut. No process may use it.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -77,15 +77,15 @@ impl Disk {
         self.mount()
     }
 
-    /// Checks that something can be written.
+    /// Checks that the file system is writable.
     ///
     /// # Errors
-    /// It cannot.
+    /// It is not.
     pub(super) fn check(&self) -> anyhow::Result<()> {
         std::fs::write(self.path().join("probe"), "probe").context("the disk cannot be written to")
     }
 
-    /// Gives a file system in memory another size.
+    /// Resizes a file system in memory.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -96,7 +96,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Lazily: whoever still has a file open loses it when he ends.
+        // Lazily: processes with open files keep them until they end.
         drop(run("umount", &["-l", &self.path().display().to_string()]));
     }
 }
@@ -107,16 +107,16 @@ fn run(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The kernel's write-back timers, shortened until this is dropped: with the usual half minute a power cut within seconds
-/// loses everything that was not synced, and tears nothing.
+/// Shortened write-back timers of the kernel, restored when dropped. With the usual half minute, a power cut within
+/// seconds loses everything that was not synced, and tears no batch.
 #[derive(Debug)]
-pub(super) struct HastyWriteBack(Vec<(&'static Path, String)>);
+pub(super) struct FastWriteBack(Vec<(&'static Path, String)>);
 
-impl HastyWriteBack {
+impl FastWriteBack {
     /// Shortens the timers of the whole machine.
     ///
     /// # Errors
-    /// This user may not.
+    /// The user may not.
     pub(super) fn begin() -> anyhow::Result<Self> {
         let mut before = Self(Vec::new());
         let timers = [("/proc/sys/vm/dirty_writeback_centisecs", "20"), ("/proc/sys/vm/dirty_expire_centisecs", "50")];
@@ -129,7 +129,7 @@ impl HastyWriteBack {
     }
 }
 
-impl Drop for HastyWriteBack {
+impl Drop for FastWriteBack {
     fn drop(&mut self) {
         for (path, value) in &self.0 {
             drop(std::fs::write(path, value));

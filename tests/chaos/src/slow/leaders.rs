@@ -1,4 +1,4 @@
-//! Three servers whose leaders hang and die under running services: no service may take that for another log.
+//! Three servers whose leaders freeze and die under running services; no service may mistake that for another log.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,51 +10,51 @@ use bus::topology::Limits;
 use bus::{Connection, Stream};
 use pipeline_tests::cluster::Cluster;
 use pipeline_tests::programs::{Running, succeed};
+use pipeline_tests::test_pipeline::{LEASE_TTL_VARIABLE, TestPipeline};
 use pipeline_tests::ticks;
-use pipeline_tests::world::{LEASE_TTL_VARIABLE, World};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinHandle;
 
 const ROUNDS: usize = 20;
-/// How long a frozen leader sleeps, and how long a killed one stays away, in milliseconds.
+/// Length of a freeze, or downtime of a killed leader, in milliseconds.
 const AWAY_MS: std::ops::Range<u64> = 1_000..11_000;
-/// Of so many rounds one kills the leader instead of freezing it.
+/// One in this many rounds kills the leader instead of freezing it.
 const KILL_EVERY: usize = 4;
 const SERVICES: [&str; 4] = ["stream-processor", "stream-processor", "aggregator", "aggregator"];
 /// Pause between the ticks of an instrument.
 const PAUSE: Duration = Duration::from_millis(20);
 /// 2023-01-01.
 const FIRST_MS: i64 = 1_672_531_200_000;
-/// Event time from one tick to the next: minutes close all the time.
+/// Event time between two ticks, so that minutes close all the time.
 const STEP_MS: i64 = 7_000;
 
-/// Freezes and kills leaders of FEED and MARKET, then audits. No service may have ended by itself.
+/// Freezes and kills leaders of FEED and MARKET, then audits. No service may end by itself.
 pub(super) async fn leaders(say: fn(&str)) -> anyhow::Result<Result<String, String>> {
-    let mut world = World { server: Cluster::with_limits(&Limits::default()).await, dir: tempfile::tempdir()? };
+    let mut base = TestPipeline { server: Cluster::with_limits(&Limits::default()).await, dir: tempfile::tempdir()? };
     let mut services = SERVICES.map(|name| {
-        // With three servers leases live long, as deploy/nats/cluster.conf advises.
-        Running::start(world.program(name).arg("run").env(LEASE_TTL_VARIABLE, "15s"))
+        // Three servers need a long lease time to live, as deploy/nats/cluster.conf advises.
+        Running::start(base.program(name).arg("run").env(LEASE_TTL_VARIABLE, "15s"))
     });
-    let feed = Feed::start(&world.server.connect("producer").await);
+    let feed = Feed::start(&base.server.connect("producer").await);
     let mut rng = StdRng::seed_from_u64(19);
     for round in 1..=ROUNDS {
         let stream = if rng.random_range(0..4) == 0 { Stream::Feed } else { Stream::Market };
-        let leader = world.server.wait_for_leader(stream);
+        let leader = base.server.wait_for_leader(stream);
         let away = Duration::from_millis(rng.random_range(AWAY_MS));
         let kills = round % KILL_EVERY == 0;
         if kills {
-            world.server.kill(leader)
+            base.server.kill(leader)
         } else {
-            world.server.freeze(leader)
+            base.server.freeze(leader)
         }
         tokio::time::sleep(away).await;
         if kills {
-            world.server.start_again(leader)
+            base.server.start_again(leader)
         } else {
-            world.server.thaw(leader)
+            base.server.thaw(leader)
         }
-        world.server.wait_until_healthy();
+        base.server.wait_until_healthy();
         for (name, service) in SERVICES.iter().zip(&mut services) {
             ensure!(
                 service.is_running(),
@@ -62,16 +62,16 @@ pub(super) async fn leaders(say: fn(&str)) -> anyhow::Result<Result<String, Stri
                 service.wait()
             );
         }
-        let blow = if kills { "killed" } else { "frozen" };
-        say(&format!("round {round} of {ROUNDS}: leader of {stream} {blow} for {:.1} s", away.as_secs_f64()));
+        let fault = if kills { "killed" } else { "frozen" };
+        say(&format!("round {round} of {ROUNDS}: leader of {stream} {fault} for {:.1} s", away.as_secs_f64()));
     }
     let ticks = feed.stop().await?;
-    if !world.program("topology").args(["wait", "--stalled", "90"]).status()?.success() {
-        return Ok(Err(format!("the steps stand still:\n{}", succeed(world.program("topology").arg("show")))));
+    if !base.program("topology").args(["wait", "--stalled", "90"]).status()?.success() {
+        return Ok(Err(format!("the steps are stuck:\n{}", succeed(base.program("topology").arg("show")))));
     }
-    world.server.wait_until_whole();
-    let accepted = world.count("accepted");
-    succeed(world.program("aggregator").arg("audit"));
+    base.server.wait_until_whole();
+    let accepted = base.count("accepted");
+    succeed(base.program("aggregator").arg("audit"));
     let detail = format!("{ROUNDS} leaders frozen or killed, {accepted} prices of {ticks}, no service ended");
     Ok(if accepted == ticks { Ok(detail) } else { Err(detail) })
 }
@@ -100,7 +100,7 @@ impl Feed {
         Self { stop, task }
     }
 
-    /// Ends it; returns how many ticks FEED has.
+    /// Ends it; returns the number of ticks in FEED.
     async fn stop(self) -> anyhow::Result<u64> {
         self.stop.store(true, Ordering::Relaxed);
         Ok(self.task.await??)

@@ -1,4 +1,4 @@
-//! Power cuts: the store is on a file system of its own, which goes down without flushing anything.
+//! Power cuts: the store is on a separate file system, which goes down without flushing.
 
 use std::time::Duration;
 
@@ -7,28 +7,28 @@ use pipeline_tests::server::Server;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::Ending;
-use super::disk::{Disk, HastyWriteBack};
-use super::ledger::{Confirmed, Ledger, check};
+use super::disk::{Disk, FastWriteBack};
+use super::ending::Ending;
+use super::numbered_batches::{Confirmed, NumberedBatches, check};
 use super::servers::SYNC_ALWAYS;
 
 /// Cuts with the shipped setting.
 const CUTS: usize = 20;
-/// Cuts of the control at most: it ends with the first that shows something.
+/// Most cuts of the control, which ends with the first torn batch.
 const CONTROL_CUTS: usize = 40;
 const DISK_MIB: u64 = 768;
-/// How long the power lasts, in milliseconds.
+/// Time before a cut, in milliseconds.
 const LIFE_MS: std::ops::Range<u64> = 1_000..4_000;
 
-/// Cuts the power with the shipped configuration, which must lose and tear nothing, and without its sync setting, which
-/// must show that the test would see it.
+/// Cuts the power with the shipped configuration, which must lose and tear nothing; and without its sync setting, as a
+/// control that must tear a batch.
 pub(super) async fn power(say: fn(&str)) -> Ending {
     match Disk::ext4(DISK_MIB).and_then(|disk| disk.cut()) {
         Ok(()) => {}
         Err(error) => return Ending::NotPossible(format!("{error:#}")),
     }
-    // For both alike: what the shipped setting keeps, it keeps under the same conditions.
-    let _hasty = match HastyWriteBack::begin() {
+    // For both: the shipped setting must hold under the conditions of the control.
+    let _hasty = match FastWriteBack::begin() {
         Ok(hasty) => hasty,
         Err(error) => return Ending::NotPossible(format!("{error:#}")),
     };
@@ -53,7 +53,7 @@ async fn cuts(say: fn(&str)) -> anyhow::Result<Result<String, String>> {
     for number in 1..=CONTROL_CUTS {
         let (confirmed, wrong) = cut("", rng.random_range(LIFE_MS)).await?;
         say(&format!("cut {number} with the default sync: {confirmed:?}, {} wrong: {:?}", wrong.len(), wrong.first()));
-        // Lost is one thing, torn another: the control must show a batch that is there in part.
+        // Lost and torn differ: the control must show a batch that is stored in part.
         if let Some(torn) =
             wrong.iter().find(|text| text.contains(" outputs instead of ") || text.contains("states by"))
         {
@@ -64,16 +64,16 @@ async fn cuts(say: fn(&str)) -> anyhow::Result<Result<String, String>> {
     Ok(Err(format!("{CONTROL_CUTS} cuts with the default sync tore nothing: the test proves nothing here")))
 }
 
-/// One life of a server on a new disk, its cut, and what is there afterwards.
+/// Runs a server on a new disk, cuts its power, and checks the store.
 async fn cut(sync: &str, life_ms: u64) -> anyhow::Result<(Confirmed, Vec<String>)> {
     let disk = Disk::ext4(DISK_MIB)?;
     let mut server = Server::start_in(&disk.path(), |conf| conf.replace(SYNC_ALWAYS, sync));
     server.create_streams(&Limits::default()).await;
-    let ledger = Ledger::default();
-    let commits = tokio::spawn(ledger.clone().commit(server.connect("stream-processor").await));
-    let publishes = tokio::spawn(ledger.clone().publish(server.connect("producer").await));
+    let batches = NumberedBatches::default();
+    let commits = tokio::spawn(batches.clone().commit(server.connect("stream-processor").await));
+    let publishes = tokio::spawn(batches.clone().publish(server.connect("producer").await));
     tokio::time::sleep(Duration::from_millis(life_ms)).await;
-    let confirmed = Confirmed { batches: ledger.acknowledged(), feed: ledger.published() };
+    let confirmed = Confirmed { batches: batches.acknowledged(), feed: batches.published() };
     disk.cut()?;
     server.kill();
     commits.abort();
@@ -83,7 +83,7 @@ async fn cut(sync: &str, life_ms: u64) -> anyhow::Result<(Confirmed, Vec<String>
     disk.check()?;
     server.start_again();
     let admin = server.connect("admin").await;
-    // What never reached the disk may be the streams themselves.
+    // The streams themselves may never have reached the disk.
     let wrong = match check(&admin, confirmed).await {
         Ok(wrong) => wrong,
         Err(error) => vec![format!("the streams cannot be read: {error:#}")],

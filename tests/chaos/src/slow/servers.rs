@@ -1,4 +1,4 @@
-//! nats-server killed in the middle of large commits.
+//! Kills nats-server in the middle of large commits.
 
 use std::time::Duration;
 
@@ -7,18 +7,19 @@ use pipeline_tests::server::Server;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::ledger::{Confirmed, Ledger, check};
+use super::numbered_batches::{Confirmed, NumberedBatches, check};
 
-/// How often it is killed, with each setting.
+/// Number of kills with each setting.
 const KILLS: usize = 60;
-/// How long it lives each time, in milliseconds.
+/// Lifetime before each kill, in milliseconds.
 const LIFE_MS: std::ops::Range<u64> = 20..350;
-/// What the server logs when it completes a batch that it had applied in part.
+/// Logged by nats-server when it completes a batch that it had applied in part.
 const RESTORED: &str = "Restoring partial batch";
-/// The line of nats.conf that makes every commit wait for the disk.
+/// The line of nats.conf that syncs every commit to disk.
 pub(super) const SYNC_ALWAYS: &str = "sync_interval: always";
 
-/// Kills the server with both settings; what is stored must be whole, and the server must have had something to complete.
+/// Kills the server with both settings; the stored batches must be whole, and at least one start must have completed a
+/// batch.
 pub(super) async fn servers(say: fn(&str)) -> anyhow::Result<Result<String, String>> {
     let mut details = Vec::new();
     for (name, sync) in [("always", SYNC_ALWAYS), ("default", "")] {
@@ -41,8 +42,8 @@ pub(super) async fn servers(say: fn(&str)) -> anyhow::Result<Result<String, Stri
 
 async fn kill(mut server: Server) -> anyhow::Result<(u64, usize, Vec<String>)> {
     server.create_streams(&Limits::default()).await;
-    let ledger = Ledger::default();
-    let work = tokio::spawn(ledger.clone().commit(server.connect("stream-processor").await));
+    let batches = NumberedBatches::default();
+    let work = tokio::spawn(batches.clone().commit(server.connect("stream-processor").await));
     let mut rng = StdRng::seed_from_u64(14);
     for _ in 0..KILLS {
         tokio::time::sleep(Duration::from_millis(rng.random_range(LIFE_MS))).await;
@@ -50,15 +51,15 @@ async fn kill(mut server: Server) -> anyhow::Result<(u64, usize, Vec<String>)> {
         server.kill();
         server.start_again();
     }
-    // One more, to see that work goes on after the last kill.
-    let before = ledger.acknowledged();
-    while ledger.acknowledged() == before {
+    // One more start, to see that work continues after the last kill.
+    let before = batches.acknowledged();
+    while batches.acknowledged() == before {
         anyhow::ensure!(!work.is_finished(), "{:?}", work.await);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     work.abort();
     drop(work.await);
-    let batches = ledger.acknowledged();
+    let batches = batches.acknowledged();
     let restored = server.log().lines().filter(|line| line.contains(RESTORED)).count();
     let wrong = check(&server.connect("admin").await, Confirmed { batches, feed: 0 }).await?;
     Ok((batches, restored, wrong))

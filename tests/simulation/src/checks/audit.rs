@@ -1,6 +1,6 @@
 //! The verdict of `aggregator audit` on the stored rows.
 
-use audit::{Bounds, Contained, Ledger, Left, Message};
+use audit::{AuditedMessage, ConsumedMarket, EventTimeBounds, InstrumentAudit, Retained};
 use bus::RecordKind;
 use bus::stream::{STATS_WINDOWS, Stream};
 
@@ -11,7 +11,7 @@ use crate::checks::records::StreamContents;
 use crate::jetstream::{ConsumerDelivery, StoredMessage};
 use crate::world::{RunResult, wire};
 
-const BOUNDS: Bounds = Bounds { disorder_ms: 5_000, lateness_ms: 600_000 };
+const BOUNDS: EventTimeBounds = EventTimeBounds { disorder_ms: 5_000, lateness_ms: 600_000 };
 
 pub(crate) fn check(result: &RunResult, recorded: &StreamContents) -> Checked {
     let streams = [Stream::Feed, Stream::Market, Stream::Stats];
@@ -22,11 +22,11 @@ pub(crate) fn check(result: &RunResult, recorded: &StreamContents) -> Checked {
         }
         let market = recorded.last(Stream::Market, *partition);
         let stats = recorded.last(Stream::Stats, *partition);
-        let contained = Contained {
+        let contained = ConsumedMarket {
             to: stats.map_or(0, |(_, position)| position.position),
             lost_to: stats.map_or(0, |(_, position)| position.lost_to),
         };
-        let mut ledger = Ledger::new(coin, quote, contained);
+        let mut audit = InstrumentAudit::new(coin, quote, contained);
         let ends = [
             market.map_or(0, |(_, position)| position.position),
             market.map_or(0, |(seq, _)| *seq),
@@ -40,13 +40,13 @@ pub(crate) fn check(result: &RunResult, recorded: &StreamContents) -> Checked {
                 let delivery = ConsumerDelivery { stored: stored.clone(), consumer_seq: 0, pending: 0 };
                 let delivery = wire::delivery(&delivery);
                 if stored.seq <= end {
-                    ledger.add(&Message::new(stream, kind, &delivery, true));
+                    audit.add(&AuditedMessage::new(stream, kind, &delivery, true));
                 }
             }
         }
         let feed_first = if is_lossy(result, recorded, *partition) { result.feed_first } else { 1 };
-        let report = ledger.check(Left { feed_first, is_market_trimmed: false, is_stats_trimmed: false }, BOUNDS);
-        let is_judged = |stream: Stream| !result.follows_a_cut(stream);
+        let report = audit.check(Retained { feed_first, is_market_trimmed: false, is_stats_trimmed: false }, BOUNDS);
+        let is_judged = |stream: Stream| !is_downstream_of_a_cut(result, stream);
         let differences = report.differences.iter().filter(|difference| is_judged(stream_of(difference.kind)));
         if let Some(difference) = differences.into_iter().next() {
             return Err(Failure::new("the audit finds nothing", format!("partition {partition}: {difference:?}")));

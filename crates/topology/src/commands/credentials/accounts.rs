@@ -1,4 +1,4 @@
-//! Accounts as the configuration of nats-server says them. What is not understood is refused, never left out.
+//! Accounts of a nats-server configuration. Unknown settings are refused, never ignored.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub(crate) struct Account {
     pub(crate) imports: Vec<Import>,
     #[serde(default)]
     pub(crate) limits: Limits,
-    /// Whether it may have streams, which stands beside the file.
+    /// Whether JetStream is enabled, which the configuration says outside this file.
     #[serde(skip)]
     pub(crate) has_jetstream: bool,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Account {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limits {
     pub(crate) max_connections: Option<i64>,
-    /// Of each connection.
+    /// Per connection.
     pub(crate) max_subscriptions: Option<i64>,
     pub(crate) max_payload: Option<i64>,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Limits {
 #[serde(deny_unknown_fields)]
 pub(crate) struct User {
     pub(crate) user: String,
-    /// The variable that holds its password, which credentials stand in place of.
+    /// The variable of its password, which credentials replace.
     #[serde(default, rename = "password")]
     _password: Option<String>,
     pub(crate) permissions: Permissions,
@@ -51,7 +51,7 @@ pub(crate) struct Permissions {
     pub(crate) publish: Vec<String>,
 }
 
-/// A stream of messages or a service that other accounts may import.
+/// A subject or a service that other accounts may import.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Export {
@@ -59,7 +59,7 @@ pub(crate) struct Export {
     pub(crate) kind: Kind<String>,
     #[serde(default)]
     pub(crate) response_type: Option<ResponseType>,
-    /// Who may; everybody when it is not said.
+    /// The accounts that may; all when absent.
     #[serde(default)]
     pub(crate) accounts: Option<Vec<String>>,
 }
@@ -88,7 +88,7 @@ pub(crate) enum Kind<T> {
 }
 
 impl<T> Kind<T> {
-    /// What it is called, and what it holds.
+    /// Its type and content.
     pub(crate) fn parts(&self) -> (&'static str, &T) {
         match self {
             Self::Stream(of) => ("stream", of),
@@ -97,7 +97,7 @@ impl<T> Kind<T> {
     }
 }
 
-/// Reads the inside of one account.
+/// Reads the body of one account.
 pub(crate) fn account(text: &str) -> anyhow::Result<Account> {
     read(text)
 }
@@ -108,5 +108,5 @@ pub(crate) fn accounts(text: &str) -> anyhow::Result<BTreeMap<String, Account>> 
 }
 
 fn read<T: DeserializeOwned>(text: &str) -> anyhow::Result<T> {
-    serde_json::from_value(conf::parse(text)?).context("something in it has no place in credentials")
+    serde_json::from_value(conf::parse(text)?).context("it has a setting that credentials cannot express")
 }

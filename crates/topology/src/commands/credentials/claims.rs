@@ -1,4 +1,4 @@
-//! Signed claims, as nats-server reads them: JSON web tokens of version 2 with Ed25519 keys.
+//! Signed claims in nats-server's form: JSON web tokens of version 2 with Ed25519 keys.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,27 +12,27 @@ use sha2::{Digest, Sha256};
 use super::accounts::{Account, Export, Import, ResponseType, User};
 
 const HEADER: &str = r#"{"typ":"JWT","alg":"ed25519-nkey"}"#;
-/// Claims say a limit that is none with this.
+/// The value of an unlimited limit.
 const UNLIMITED: i64 = -1;
 
 /// Signs claims.
 pub(crate) struct Issuer<'a> {
     /// The key of each account, by its name.
     pub(crate) keys: &'a BTreeMap<String, KeyPair>,
-    /// Now.
+    /// Time of issue.
     pub(crate) issued: SystemTime,
-    /// When users end; `None` for never.
+    /// Expiry of users; `None` for never.
     pub(crate) expires: Option<SystemTime>,
 }
 
 impl Issuer<'_> {
-    /// The operator, which vouches for itself.
+    /// The operator, signed by itself.
     pub(crate) fn operator(&self, operator: &KeyPair, system_account: &str) -> anyhow::Result<String> {
         let claims = json!({ "type": "operator", "version": 2, "system_account": system_account });
         self.sign(operator, &operator.public_key(), "candlewire", claims, None)
     }
 
-    /// An account, by the operator.
+    /// An account, signed by the operator.
     pub(crate) fn account(&self, operator: &KeyPair, name: &str, account: &Account) -> anyhow::Result<String> {
         let storage = if account.has_jetstream { UNLIMITED } else { 0 };
         let limits = &account.limits;
@@ -53,7 +53,7 @@ impl Issuer<'_> {
         self.sign(operator, &self.key(name)?.public_key(), name, claims, None)
     }
 
-    /// A credentials file: who the user is, by its account, and its key.
+    /// A credentials file: the user's claims, signed by its account, and the user's key.
     pub(crate) fn credentials(&self, account: &KeyPair, user: &User) -> anyhow::Result<String> {
         let key = KeyPair::new_user();
         let claims = json!({
@@ -67,12 +67,12 @@ impl Issuer<'_> {
         let seed = key.seed().map_err(|error| anyhow::anyhow!("no seed for {}: {error}", user.user))?;
         Ok(format!(
             "-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n\
-             Whoever holds this key is the user: keep it as you would a password.\n\n\
+             This key authenticates as the user: keep it as secret as a password.\n\n\
              -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
         ))
     }
 
-    /// What an account takes from another one, with that one's word that it may.
+    /// An import from another account, with that account's activation.
     fn import(&self, importer: &str, import: &Import) -> anyhow::Result<Value> {
         let (kind, source) = import.parts();
         let exporter = self.key(&source.account)?;

@@ -1,4 +1,5 @@
-//! The configuration format of nats-server, as far as the shipped files use it: maps, lists, words, strings, comments.
+//! Parser of nats-server's configuration format, for the features that the shipped files use: maps, lists, words,
+//! strings, comments.
 
 use std::iter::Peekable;
 use std::str::CharIndices;
@@ -6,13 +7,13 @@ use std::str::CharIndices;
 use anyhow::{Context, bail};
 use serde_json::{Map, Value};
 
-/// Deeper nesting is a mistake.
+/// Most nesting levels; deeper nesting is a mistake.
 const DEPTH_MAX: usize = 16;
 
-/// Reads the inside of a map.
+/// Reads the body of a map.
 ///
 /// # Errors
-/// What does not fit the format, with its line.
+/// A violation of the format, with its line.
 pub(crate) fn parse(text: &str) -> anyhow::Result<Value> {
     let mut tokens = Tokens { text, chars: text.char_indices().peekable(), line: 1 };
     let map = tokens.map(None, 0).with_context(|| format!("line {}", tokens.line))?;
@@ -41,12 +42,12 @@ impl Tokens<'_> {
                 (None, None) => return Ok(map),
                 (Some(Token::Sign(sign)), Some(end)) if sign == end => return Ok(map),
                 (Some(Token::Word(key) | Token::Text(key)), _) => key,
-                (found, _) => bail!("a name was expected, not {found:?}"),
+                (found, _) => bail!("expected a name, found {found:?}"),
             };
             let token = self.next()?.with_context(|| format!("{key} has no value"))?;
             let value = self.value(token, depth + 1)?;
             if map.insert(key.clone(), value).is_some() {
-                bail!("{key} stands twice");
+                bail!("{key} is set twice");
             }
         }
     }
@@ -68,13 +69,13 @@ impl Tokens<'_> {
         Ok(match token {
             Token::Sign('{') => Value::Object(self.map(Some('}'), depth)?),
             Token::Sign('[') => Value::Array(self.list(depth)?),
-            Token::Sign(sign) => bail!("{sign} stands where a value was expected"),
+            Token::Sign(sign) => bail!("expected a value, found {sign}"),
             Token::Word(word) => word.parse::<i64>().map_or(Value::String(word), Value::from),
             Token::Text(text) => Value::String(text),
         })
     }
 
-    /// The next token; commas, colons and equals signs separate like spaces do.
+    /// The next token; commas, colons and equals signs count as separators, like spaces.
     fn next(&mut self) -> anyhow::Result<Option<Token>> {
         while let Some((start, char)) = self.chars.next() {
             match char {
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_with_its_line() {
+    fn a_violation_of_the_format_is_refused_with_its_line() {
         for (text, line) in [
             ("a {\n b: c\n", "line 3"),
             ("a: [1\n2", "line 2"),

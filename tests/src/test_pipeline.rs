@@ -1,4 +1,4 @@
-//! A pipeline for one test: server, streams, a folder, and the commands that its user would type.
+//! A pipeline for one test: server, streams, a folder, and the commands of its user.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,10 +16,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::cluster::Cluster;
+use crate::host::Host;
 use crate::programs::{Running, eventually, program_at, succeed};
-use crate::server::{Host, Server, checkout, nats_args};
+use crate::server::{Server, checkout, nats_args};
 
-/// How long a lease lives unless told otherwise.
+/// Default lease time to live.
 pub const LEASE_TTL: Duration = Duration::from_secs(5);
 /// The environment variable of the services' flag `--lease-ttl`.
 pub const LEASE_TTL_VARIABLE: &str = "CANDLEWIRE_LEASE_TTL";
@@ -27,41 +28,41 @@ pub const LEASE_TTL_VARIABLE: &str = "CANDLEWIRE_LEASE_TTL";
 /// The tables that `aggregator show` prints.
 pub const TABLES: [&str; 5] = ["candles-1m", "hourly", "daily", "moving-average", "hour-of-day"];
 
-/// A server with streams, or a cluster, and a folder to work in.
+/// A server or cluster with streams, and a working folder.
 #[derive(Debug)]
-pub struct World<S = Server> {
-    /// The server, or the servers.
+pub struct TestPipeline<S = Server> {
+    /// The server or cluster.
     pub server: S,
     /// The folder.
     pub dir: TempDir,
 }
 
-impl World {
+impl TestPipeline {
     /// Starts a server and creates the streams.
     pub async fn new() -> Self {
         Self::with_limits(&Limits::default()).await
     }
 
-    /// Starts a server with streams of chosen limits.
+    /// Starts a server with streams of these limits.
     pub async fn with_limits(limits: &Limits) -> Self {
         Self::at(Server::with_limits(limits).await)
     }
 
-    /// A world around a server that has its streams.
+    /// Wraps a server that has its streams.
     pub fn at(server: Server) -> Self {
         Self { server, dir: tempfile::tempdir().unwrap() }
     }
 }
 
-impl World<Cluster> {
-    /// Starts three servers and creates the streams, a copy on each.
+impl TestPipeline<Cluster> {
+    /// Starts three servers and creates the streams, one copy on each.
     pub async fn clustered() -> Self {
         Self { server: Cluster::with_streams().await, dir: tempfile::tempdir().unwrap() }
     }
 }
 
-impl<S: Host> World<S> {
-    /// A program in this world.
+impl<S: Host> TestPipeline<S> {
+    /// A program connected to this pipeline.
     pub fn program(&self, name: &str) -> Command {
         program_at(name, self.dir.path(), &self.server)
     }
@@ -79,7 +80,7 @@ impl<S: Host> World<S> {
         command
     }
 
-    /// The replay of a sample as bitcoin/usdt in its middle, however slowly the services have started: its first rows are
+    /// A running replay of a sample as bitcoin/usdt, independent of the start time of the services: its first rows are
     /// committed by every step, and the rest follows at this speed.
     pub fn replay_in_the_middle(&self, name: &str, rows: u64, speed: &str) -> Running {
         let first = self.dir.path().join("first.csv");
@@ -88,8 +89,8 @@ impl<S: Host> World<S> {
         succeed(self.replay(&first, "1m").args(["--flush", "off"]));
         self.wait();
         let mut replay = Running::start(self.replay(&sample(name), "1m").args(["--speed", speed]));
-        eventually("the replay goes on", || self.count("accepted") > rows);
-        assert!(replay.is_running(), "the replay was over before anything happened");
+        eventually("the replay continues", || self.count("accepted") > rows);
+        assert!(replay.is_running(), "the replay ended too early");
         replay
     }
 
@@ -125,28 +126,28 @@ impl<S: Host> World<S> {
         TABLES.into_iter().map(|table| (table, csv(table))).collect()
     }
 
-    /// What `topology show` says, for machines.
+    /// The JSON output of `topology show`.
     pub fn standing(&self) -> Value {
         serde_json::from_str(&succeed(self.program("topology").args(["show", "--format", "json"]))).unwrap()
     }
 
-    /// A count of the stream-processor over all partitions; 0 when it has none of that name.
+    /// A count of the stream-processor over all partitions; 0 when absent.
     pub fn count(&self, name: &str) -> u64 {
         self.standing()["steps"]["stream-processor"]["counts"][name].as_u64().unwrap_or(0)
     }
 }
 
-/// The lines of a compressed sample of the checkout, its heading first.
+/// The lines of a compressed sample of the checkout, with its heading.
 ///
 /// # Errors
-/// It cannot be read.
+/// The sample cannot be read.
 pub fn sample_lines(name: &str) -> anyhow::Result<impl Iterator<Item = std::io::Result<String>>> {
     let path = sample(name);
     let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(BufReader::new(GzDecoder::new(file)).lines())
 }
 
-/// A sample of the checkout.
+/// Path of a sample of the checkout.
 pub fn sample(name: &str) -> PathBuf {
     checkout().join("tests/data").join(name)
 }

@@ -1,4 +1,4 @@
-//! Commits whose every message says which batch it is of, so that what is stored can be checked message by message.
+//! Numbered batches: every message names its batch, so that the store can be checked message by message.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,23 +16,23 @@ use step::part::{Outgoing, Part, Role};
 const PARTITION: u32 = 3;
 /// Outputs of a batch.
 const OUTPUTS: u64 = 849;
-/// States of a batch: with the position it has 900 messages.
+/// States of a batch; with the position it has 900 messages.
 const STATES: u64 = 50;
 
-/// Commits one batch after the other, for ever.
+/// Commits one batch after the other until cancelled.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Ledger {
+pub(super) struct NumberedBatches {
     acknowledged: Arc<AtomicU64>,
     published: Arc<AtomicU64>,
 }
 
-impl Ledger {
-    /// Batches that the server has confirmed.
+impl NumberedBatches {
+    /// Batches confirmed by the server.
     pub(super) fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::SeqCst)
     }
 
-    /// Messages of FEED that the server has confirmed.
+    /// Messages of FEED confirmed by the server.
     pub(super) fn published(&self) -> u64 {
         self.published.load(Ordering::SeqCst)
     }
@@ -40,7 +40,7 @@ impl Ledger {
     /// Commits until it is cancelled.
     ///
     /// # Errors
-    /// A batch was refused although nobody else commits.
+    /// A batch was refused although there is no other owner.
     pub(super) async fn commit(self, connection: Connection) -> anyhow::Result<()> {
         let transactions = Transactions::new(&connection, Stream::Market);
         let mut fence = 0;
@@ -69,7 +69,7 @@ impl Ledger {
 fn stored(outcomes: &[Outcome]) -> anyhow::Result<u64> {
     match outcomes {
         [Outcome::Stored(fence)] => Ok(*fence),
-        _ => anyhow::bail!("a batch was refused although nobody else commits"),
+        _ => anyhow::bail!("a batch was refused although there is no other owner"),
     }
 }
 
@@ -116,7 +116,7 @@ fn part(number: u64, fence: u64) -> Part {
     }
 }
 
-/// What is stored, compared with what was confirmed.
+/// Confirmed counts, to be compared with the store.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Confirmed {
     /// Batches.
@@ -125,7 +125,7 @@ pub(super) struct Confirmed {
     pub(super) feed: u64,
 }
 
-/// Everything that is wrong, in words: something confirmed is not there, or a batch is there in part.
+/// Describes every fault: a confirmed message is missing, or a batch is stored in part.
 ///
 /// # Errors
 /// The streams cannot be read.
@@ -147,7 +147,7 @@ pub(super) async fn check(admin: &Connection, confirmed: Confirmed) -> anyhow::R
         }
     }
     let mut states = read_counts(admin, &subject::checkpoint(Stream::Market, PARTITION)).await?;
-    // The position is of no number here.
+    // The position has no batch number here.
     states.remove(&0);
     if last > 0 && states != BTreeMap::from([(last, STATES)]) {
         wrong.push(format!("states by batch: {states:?}, the position is {last}"));
@@ -159,7 +159,7 @@ pub(super) async fn check(admin: &Connection, confirmed: Confirmed) -> anyhow::R
     Ok(wrong)
 }
 
-/// How many messages of each batch there are.
+/// Counts the messages of each batch.
 async fn read_counts(admin: &Connection, filter: &str) -> anyhow::Result<BTreeMap<u64, u64>> {
     let mut counts = BTreeMap::new();
     let selection = Selection { stream: Stream::Market, filters: vec![filter.to_owned()], from: 1 };

@@ -1,5 +1,5 @@
-//! Live results go without the states that they come from: shown at once, and neither lost nor doubled when the step dies before
-//! the states are stored.
+//! Live results are committed without the states that contain their input: published at once, and neither lost nor
+//! doubled when the step dies before it stores those states.
 
 use std::time::Instant;
 
@@ -10,11 +10,11 @@ use bus::reader::{Delivery, Selection, read_to_end};
 use bus::{Connection, Error, NatsArgs, Stream, subject};
 use futures::{FutureExt, StreamExt};
 use pipeline_tests::programs::{NEVER, Running, eventually, succeed};
+use pipeline_tests::test_pipeline::TestPipeline;
 use pipeline_tests::ticks::publish_tick;
-use pipeline_tests::world::World;
 use serde_json::Value;
 
-/// In a minute from 960 s to 1,020 s.
+/// Within a minute from 960 s to 1,020 s.
 const FIRST_MS: i64 = 1_600_000_000_000;
 const PRICE: &str = "live.price.bitcoin.usd";
 
@@ -22,9 +22,9 @@ fn partition() -> u32 {
     subject::partition("bitcoin", "usd", 16)
 }
 
-/// Both steps, and who looks.
+/// Both steps and a viewer.
 struct Watched {
-    world: World,
+    pipeline: TestPipeline,
     processor: Running,
     aggregator: Running,
     producer: Connection,
@@ -33,29 +33,29 @@ struct Watched {
 }
 
 impl Watched {
-    /// One tick is committed, so that the next one is live.
+    /// Commits one tick, so that the next one is live.
     async fn start() -> Self {
-        let world = World::new().await;
-        let viewer = Connection::open(&NatsArgs::at(world.server.url()), None).await.unwrap();
+        let pipeline = TestPipeline::new().await;
+        let viewer = Connection::open(&NatsArgs::at(pipeline.server.url()), None).await.unwrap();
         let prices = viewer.client().subscribe(PRICE).await.unwrap();
         viewer.client().flush().await.unwrap();
-        let (producer, admin) = (world.server.connect("producer").await, world.server.connect("admin").await);
-        let (processor, aggregator) = (world.start("stream-processor"), world.start("aggregator"));
-        let mut watched = Self { world, processor, aggregator, producer, admin, prices };
+        let (producer, admin) = (pipeline.server.connect("producer").await, pipeline.server.connect("admin").await);
+        let (processor, aggregator) = (pipeline.start("stream-processor"), pipeline.start("aggregator"));
+        let mut watched = Self { pipeline, processor, aggregator, producer, admin, prices };
         watched.show(FIRST_MS).await;
-        watched.world.wait();
+        watched.pipeline.wait();
         watched
     }
 
-    /// Publishes a tick and waits until a viewer has its price.
+    /// Publishes a tick and waits until a viewer has received its price.
     async fn show(&mut self, event_ms: i64) {
         publish_tick(&self.producer, event_ms).await;
-        let shown = tokio::time::timeout(NEVER, self.prices.next()).await.expect("the price is shown").unwrap();
+        let shown = tokio::time::timeout(NEVER, self.prices.next()).await.expect("the price is published").unwrap();
         let price: Value = serde_json::from_slice(&shown.payload).unwrap();
         assert_eq!(price["event_ms"], event_ms);
     }
 
-    /// Where a step stands.
+    /// The position of a step.
     async fn position(&self, output: Stream) -> Position<Value> {
         let positions = positions::<Value>(&self.admin, output).await.unwrap();
         positions.into_iter().find(|(number, _)| *number == partition()).unwrap().1
@@ -67,9 +67,9 @@ impl Watched {
         settled < position
     }
 
-    /// How many ticks were accepted, seen before, late.
+    /// Numbers of accepted, duplicate and late ticks.
     fn counts(&self) -> [u64; 3] {
-        ["accepted", "duplicate", "late"].map(|name| self.world.count(name))
+        ["accepted", "duplicate", "late"].map(|name| self.pipeline.count(name))
     }
 
     /// All results of MARKET of one kind, in order.
@@ -85,7 +85,7 @@ impl Watched {
         found
     }
 
-    /// The event times of all prices, in the order in which they are stored.
+    /// The event times of all prices, in stored order.
     async fn price_times(&self) -> Vec<i64> {
         let prices = self.results("price").await;
         let lines = prices.iter().flat_map(|price| bus::codec::lines(&price.payload));
@@ -93,43 +93,46 @@ impl Watched {
     }
 
     fn audit(&self) {
-        succeed(self.world.program("aggregator").arg("audit"));
+        succeed(self.pipeline.program("aggregator").arg("audit"));
     }
 }
 
+/// Kills a step after a commit of results and before the states that contain their input are stored. Every result
+/// stays, once.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_shown_is_neither_lost_nor_doubled_by_a_kill_before_its_state_is_stored() {
+async fn a_kill_before_states_are_stored_keeps_each_output_once() {
     const ROUNDS: i64 = 12;
     let mut watched = Watched::start().await;
     let mut unsettled = 0;
     for round in 1..=ROUNDS {
-        // Every fifth closes a minute: a price and a candle are shown then.
+        // Every fifth tick closes a minute: then a price and a candle are published.
         watched.show(FIRST_MS + round * 13_000).await;
         watched.processor.kill();
         unsettled += i64::from(watched.is_unsettled(Stream::Market).await);
         watched.audit();
-        watched.processor = watched.world.start("stream-processor");
+        watched.processor = watched.pipeline.start("stream-processor");
     }
     assert!(unsettled >= ROUNDS / 2, "killed only {unsettled} of {ROUNDS} times between result and state");
     watched.show(FIRST_MS + 600_000).await;
-    watched.world.wait();
+    watched.pipeline.wait();
     let expected: Vec<i64> = (0..=ROUNDS).map(|round| FIRST_MS + round * 13_000).chain([FIRST_MS + 600_000]).collect();
     assert_eq!(watched.price_times().await, expected);
     assert_eq!(watched.counts(), [ROUNDS as u64 + 2, 0, 0]);
     watched.audit();
 }
 
-/// A partition without a pause stores its states seldom: the next owner has much to apply again, and shows none of it.
+/// A partition without a pause seldom stores its states: the next owner replays many inputs, and publishes none of the
+/// results again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_busy_partition_that_is_killed_goes_on_with_what_its_states_lack() {
+async fn a_killed_busy_partition_replays_the_input_its_states_lack() {
     const MANY: u64 = 100;
     let mut watched = Watched::start().await;
-    let viewer = watched.world.server.connect("reporter").await;
+    let viewer = watched.pipeline.server.connect("reporter").await;
     let mut provisional = viewer.client().subscribe("live.provisional.1m.bitcoin.usd").await.unwrap();
     let mut event_times = (FIRST_MS..).step_by(100);
     let (mut shown, mut opened) = (vec![event_times.next().unwrap()], 0);
     let deadline = Instant::now() + NEVER;
-    // Until the states lack so many inputs, and an open window was shown with one of them.
+    // Until the states lack this many inputs, and an open window with one of them was published.
     loop {
         shown.push(event_times.next().unwrap());
         watched.show(shown[shown.len() - 1]).await;
@@ -146,8 +149,8 @@ async fn a_busy_partition_that_is_killed_goes_on_with_what_its_states_lack() {
     watched.processor.kill();
     watched.audit();
     let killed_at = watched.position(Stream::Market).await.position;
-    watched.processor = watched.world.start("stream-processor");
-    // It never gets quiet, and its turn comes. The aggregator shows its open windows too.
+    watched.processor = watched.pipeline.start("stream-processor");
+    // It is never idle, and its scheduled commit comes. The aggregator publishes its open windows too.
     let mut open_hours = viewer.client().subscribe("live.provisional.1h.bitcoin.usd").await.unwrap();
     let mut is_hour_shown = false;
     while watched.position(Stream::Market).await.settled <= killed_at || !is_hour_shown {
@@ -156,45 +159,45 @@ async fn a_busy_partition_that_is_killed_goes_on_with_what_its_states_lack() {
         watched.show(shown[shown.len() - 1]).await;
         assert!(Instant::now() < deadline, "shown {}", shown.len());
     }
-    watched.world.wait();
+    watched.pipeline.wait();
     assert_eq!(watched.price_times().await, shown);
     assert_eq!(watched.counts(), [shown.len() as u64, 0, 0]);
     watched.audit();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trimming_leaves_what_the_next_owner_has_to_apply_again() {
+async fn trimming_keeps_the_input_that_a_new_owner_replays() {
     const MINUTES: i64 = 60_000;
     let mut watched = Watched::start().await;
-    let viewer = watched.world.server.connect("reporter").await;
+    let viewer = watched.pipeline.server.connect("reporter").await;
     let mut candles = viewer.client().subscribe("live.stats.5m.bitcoin.usd").await.unwrap();
     let mut shown = vec![FIRST_MS];
     let deadline = Instant::now() + NEVER;
-    // Until the aggregator is killed between a candle and the state that it comes from.
+    // Until the aggregator is killed between a candle and the state that contains its input.
     while !watched.is_unsettled(Stream::Stats).await {
         watched.aggregator.kill();
-        watched.aggregator = watched.world.start("aggregator");
+        watched.aggregator = watched.pipeline.start("aggregator");
         // Each closes a window of five minutes.
         shown.push(FIRST_MS + shown.len() as i64 * 6 * MINUTES);
         watched.show(shown[shown.len() - 1]).await;
-        tokio::time::timeout(NEVER, candles.next()).await.expect("a candle is shown");
+        tokio::time::timeout(NEVER, candles.next()).await.expect("a candle is published");
         watched.aggregator.kill();
         assert!(Instant::now() < deadline, "killed {} times", shown.len());
     }
     let settled = watched.position(Stream::Stats).await.settled;
-    succeed(watched.world.program("topology").args(["trim", "market", "--older-than", "0s"]));
+    succeed(watched.pipeline.program("topology").args(["trim", "market", "--older-than", "0s"]));
     let left = watched.price_times().await;
     assert!(left.len() < shown.len() && shown.ends_with(&left), "{left:?} of {shown:?}, settled {settled}");
-    watched.aggregator = watched.world.start("aggregator");
+    watched.aggregator = watched.pipeline.start("aggregator");
     watched.show(shown[shown.len() - 1] + 6 * MINUTES).await;
-    watched.world.wait();
+    watched.pipeline.wait();
     let prices = watched.position(Stream::Stats).await.counts["prices"].clone();
     assert_eq!(prices, shown.len() + 1, "each price is aggregated once");
     watched.audit();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_stores_the_states_of_what_was_shown() {
+async fn a_stop_stores_the_states_of_all_committed_results() {
     let mut watched = Watched::start().await;
     watched.show(FIRST_MS + 1_000).await;
     watched.processor.terminate();
@@ -205,13 +208,13 @@ async fn a_stop_stores_the_states_of_what_was_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_killed_between_result_and_state_has_all_of_it_once() {
+async fn a_server_kill_between_result_and_state_stores_each_once() {
     let mut watched = Watched::start().await;
     watched.show(FIRST_MS + 1_000).await;
-    watched.world.server.kill();
-    watched.world.server.start_again();
+    watched.pipeline.server.kill();
+    watched.pipeline.server.start_again();
     publish_tick(&watched.producer, FIRST_MS + 2_000).await;
-    eventually("all is committed", || watched.world.count("accepted") == 3);
+    eventually("all is committed", || watched.pipeline.count("accepted") == 3);
     assert_eq!(watched.price_times().await, [FIRST_MS, FIRST_MS + 1_000, FIRST_MS + 2_000]);
     watched.audit();
 }

@@ -1,4 +1,4 @@
-//! What viewers and readers can take of the server: never so much that a service lacks it.
+//! Resource limits of viewers and readers: they can never starve a service.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -9,26 +9,26 @@ use pipeline_tests::attacker::Attacker;
 use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{eventually, succeed};
 use pipeline_tests::server::{Server, checkout};
+use pipeline_tests::test_pipeline::TestPipeline;
 use pipeline_tests::ticks::publish_tick;
-use pipeline_tests::world::World;
 use serde_json::{Value, json};
 
 /// Connections of all viewers, and subscriptions of each.
 const CONNECTIONS: usize = 16;
 const SUBSCRIPTIONS: usize = 8;
-/// Consumers of a stream that readers may have.
+/// Consumers that readers may create on a stream.
 const CONSUMERS: u32 = 32;
-/// The streams that they read, with the subjects of their results.
+/// The streams that readers read, with their result subjects.
 const READ: [(&str, &str); 3] = [("MARKET", "market.>"), ("STATS", "stats.>"), ("FORECAST", "forecast.>")];
 
-/// A viewer who speaks the protocol himself.
+/// A viewer that speaks the protocol directly.
 struct Viewer {
     stream: TcpStream,
     lines: BufReader<TcpStream>,
 }
 
 impl Viewer {
-    /// Connects, and says what the server answers to `words`: nothing, or its error.
+    /// Connects and sends `words`; returns the server's error, if any.
     fn connect(server: &Server, words: &str) -> (Self, Option<String>) {
         let stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
         let lines = BufReader::new(stream.try_clone().unwrap());
@@ -38,7 +38,7 @@ impl Viewer {
     }
 
     fn say(&mut self, words: &str) -> Option<String> {
-        // A connection that the server has closed takes nothing more, but has its last word to be read.
+        // A closed connection accepts nothing more, but its last line can be read.
         drop(self.stream.write_all(format!("{words}PING\r\n").as_bytes()));
         let mut error = None;
         loop {
@@ -55,18 +55,18 @@ impl Viewer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn viewers_share_so_many_connections_and_subscriptions() {
-    let world = World::new().await;
+    let pipeline = TestPipeline::new().await;
     let mut viewers = Vec::new();
     for number in 1..=CONNECTIONS {
-        let (viewer, error) = Viewer::connect(&world.server, "");
+        let (viewer, error) = Viewer::connect(&pipeline.server, "");
         assert_eq!(error, None, "viewer {number}");
         viewers.push(viewer);
     }
-    let (_, refusal) = Viewer::connect(&world.server, "");
+    let (_, refusal) = Viewer::connect(&pipeline.server, "");
     assert!(refusal.is_some_and(|error| error.contains("maximum account active connections exceeded")));
     // Users with a password have their own connections.
     for user in ["admin", "producer", "reader"] {
-        world.server.connect(user).await;
+        pipeline.server.connect(user).await;
     }
     let subscribe = |number: usize| format!("SUB live.> {number}\r\n");
     let viewer = &mut viewers[0];
@@ -76,7 +76,7 @@ async fn viewers_share_so_many_connections_and_subscriptions() {
     assert_eq!(viewer.say("UNSUB 1\r\nSUB live.price.> 99\r\n"), None, "the connection stays");
 }
 
-/// A consumer of a reader, which the server deletes after so many seconds without a request.
+/// A reader's consumer, which the server deletes after this many seconds without a request.
 fn consumer(stream: &str, name: &str, subjects: &str, inactive_s: u64) -> (String, String) {
     let config = json!({
         "name": name, "ack_policy": "none", "mem_storage": true, "filter_subject": subjects,
@@ -87,21 +87,21 @@ fn consumer(stream: &str, name: &str, subjects: &str, inactive_s: u64) -> (Strin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_who_takes_every_consumer_keeps_no_service_out() {
-    let world = World::new().await;
-    let producer = world.server.connect("producer").await;
-    let archive = world.dir.path().join("archive");
+async fn a_guest_that_takes_every_consumer_blocks_no_service() {
+    let pipeline = TestPipeline::new().await;
+    let producer = pipeline.server.connect("producer").await;
+    let archive = pipeline.dir.path().join("archive");
     let start = || {
-        let [processor, aggregator] = ["stream-processor", "aggregator"].map(|name| world.start(name));
+        let [processor, aggregator] = ["stream-processor", "aggregator"].map(|name| pipeline.start(name));
         let trainer = ["run", "--coin", "bitcoin", "--quote", "usd", "--archive"];
-        let trainer = Watched::start(world.program("trainer").args(trainer).arg(&archive), |_| ());
-        let page = Watched::start(world.program("reporter").args(["run", "--listen", "127.0.0.1:0"]), |_| ());
+        let trainer = Watched::start(pipeline.program("trainer").args(trainer).arg(&archive), |_| ());
+        let page = Watched::start(pipeline.program("reporter").args(["run", "--listen", "127.0.0.1:0"]), |_| ());
         (processor, aggregator, trainer, page)
     };
     let services = start();
     publish_tick(&producer, 1_600_000_000_000).await;
-    world.wait();
-    let mut reader = Attacker::connect(&world.server, "reader").await;
+    pipeline.wait();
+    let mut reader = Attacker::connect(&pipeline.server, "reader").await;
     for (stream, subjects) in READ {
         for number in 1..=CONSUMERS {
             let (call, body) = consumer(stream, &format!("reader-{number}"), subjects, 300);
@@ -109,7 +109,7 @@ async fn a_reader_who_takes_every_consumer_keeps_no_service_out() {
         }
         let (call, body) = consumer(stream, "reader-33", subjects, 300);
         assert!(reader.is_publish_denied(&call, None, &body).await, "{call}");
-        // Nobody keeps a consumer for days after leaving.
+        // No consumer may stay for days without requests.
         let (call, body) = consumer(stream, "reader-1", subjects, 30 * 86_400);
         assert!(reader.is_refused(&call, &body).await, "{call}");
     }
@@ -117,19 +117,19 @@ async fn a_reader_who_takes_every_consumer_keeps_no_service_out() {
     let (_processor, _aggregator, trainer, page) = start();
     publish_tick(&producer, 1_600_000_060_000).await;
     publish_tick(&producer, 1_600_000_120_000).await;
-    world.wait();
-    assert_eq!(world.count("accepted"), 3);
+    pipeline.wait();
+    assert_eq!(pipeline.count("accepted"), 3);
     eventually("the trainer and the page are ready", || trainer.is_ready() && page.is_ready());
-    succeed(world.program("aggregator").arg("audit"));
+    succeed(pipeline.program("aggregator").arg("audit"));
     // Another reader waits until a name is free.
-    let admin: Connection = world.server.connect("admin").await;
+    let admin: Connection = pipeline.server.connect("admin").await;
     let deleted = admin.api::<Value>("CONSUMER.DELETE.STATS.reader-7", &json!({})).await.unwrap();
     assert_eq!(deleted["success"], true);
-    let table = succeed(world.program("aggregator").args(["show", "hourly", "--all", "--format", "csv"]));
+    let table = succeed(pipeline.program("aggregator").args(["show", "hourly", "--all", "--format", "csv"]));
     assert!(table.lines().count() > 0, "{table}");
 }
 
-/// Opens 300 connections one after the other, and says how many the server took and how many whole seconds that was at most.
+/// Opens 300 connections in sequence; prints how many the server accepted, and over how many seconds at most.
 const CONNECT_OFTEN: &str = r#"
 began=$(date +%s) taken=0
 for _ in {1..300}; do
@@ -138,7 +138,7 @@ done
 echo "$taken $(($(date +%s) - began + 1))"
 "#;
 
-/// In a network of its own: root floods the server, and another user connects meanwhile.
+/// In a separate network namespace: root floods the server while another user connects.
 #[test]
 fn the_firewall_rations_the_connections_of_each_user() {
     let run = r#"
@@ -162,6 +162,6 @@ fn the_firewall_rations_the_connections_of_each_user() {
     let (taken, seconds) = counts.split_once(' ').unwrap();
     let (taken, seconds): (u64, u64) = (taken.parse().unwrap(), seconds.parse().unwrap());
     assert!((64..=64 + 20 * seconds).contains(&taken), "{taken} connections in {seconds} s");
-    assert_eq!(answers, "300", "the connection of before goes on");
-    assert_eq!(rest, "another user came in");
+    assert_eq!(answers, "300", "the existing connection still works");
+    assert_eq!(rest, "another user can connect");
 }
