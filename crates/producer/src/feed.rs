@@ -3,10 +3,10 @@
 use std::future::Future;
 use std::time::Duration;
 
-use bus::connect::{patiently, wait_for};
 use bus::publish::{FeedMessage, Receipt};
 use bus::query::StoredMessage;
-use bus::{Connection, Error, NatsArgs, RecordKind, Stream, arrival, codec, query, subject, topology};
+use bus::retry::{patiently, wait_for};
+use bus::{Connection, Error, NatsArgs, RecordKind, Stream, codec, query, stored_time, subject, topology};
 use market::gap::GapLine;
 use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
@@ -154,7 +154,7 @@ impl Certified {
 
 /// Returns the time at which FEED first stored a message, in milliseconds.
 async fn stored_ms(connection: &Connection, message: &StoredMessage) -> Result<i64, Error> {
-    patiently(RETRY_DELAY, || arrival::of(connection, Stream::Feed, message)).await
+    patiently(RETRY_DELAY, || stored_time::of(connection, Stream::Feed, message)).await
 }
 
 /// Returns the ticks of a message that was stored at `stored_ms`, without those that were rejected because their time

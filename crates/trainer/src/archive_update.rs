@@ -1,7 +1,7 @@
 //! Brings an archive up to date with MARKET once, for the commands that end.
 
-use bus::reader::{Event, Form, Reader};
-use bus::topology::Stream;
+use bus::reader::{Form, Reader, ReaderEvent};
+use bus::stream::Stream;
 use bus::{Connection, NatsArgs};
 use store::archive::Archive;
 
@@ -28,18 +28,18 @@ pub(crate) async fn bring_up_to_date(connection: &Connection, archive: &Archive)
     let mut reader = Reader::start_to_end(connection, archiver.selection(), Form::Lines);
     loop {
         let is_over = match reader.next().await? {
-            Event::Attached { info, pending } => {
+            ReaderEvent::Attached { info, pending } => {
                 archiver.check(&info)?;
                 pending == 0
             }
-            Event::Message(delivery) if delivery.seq > end => true,
-            Event::Message(delivery) => {
+            ReaderEvent::Message(delivery) if delivery.seq > end => true,
+            ReaderEvent::Message(delivery) => {
                 archiver.absorb(&delivery)?;
                 if archiver.waiting() >= FILE_ROWS_MAX {
                     archiver.write(delivery.seq).await?;
                     archiver.join().await?;
                 }
-                market.is_end(&delivery)
+                delivery.is_end_of(&market)
             }
         };
         if is_over {

@@ -4,11 +4,13 @@
 //! all.
 
 use anyhow::{Context, anyhow};
+use bus::RecordKind;
 use bus::external_consumers::{self, REGISTRATION_VERSION, Registration};
 use bus::protocol::LogId;
 use bus::reader::{Delivery, Selection};
-use bus::subject::{self, RecordKind};
-use bus::topology::{Stream, StreamInfo};
+use bus::stream::Stream;
+use bus::subject;
+use bus::topology::StreamInfo;
 use bus::{Connection, codec, leader};
 use market::Instrument;
 use service::{Code, WithCode};

@@ -3,7 +3,7 @@
 use learn::prepare::LearnError;
 use service::{Code, Coded};
 use store::archive::ArchiveError;
-use store::archive::storage::PlaceError;
+use store::archive::storage::StorageError;
 use store::bucket::BucketErrorKind;
 
 /// Returns the exit code of the first error of candlewire in a chain, for [`service::main`].
@@ -23,14 +23,14 @@ pub fn exit_code(error: &anyhow::Error) -> Option<Code> {
 fn code_of_archive(error: &ArchiveError) -> Code {
     match error {
         ArchiveError::OtherSource { .. } => Code::Server,
-        ArchiveError::Place(PlaceError::Bucket(error)) => match error.kind() {
+        ArchiveError::Storage(StorageError::Bucket(error)) => match error.kind() {
             BucketErrorKind::WrongKey | BucketErrorKind::Denied => Code::Server,
             BucketErrorKind::NoBucket | BucketErrorKind::WrongRegion => Code::BadConfig,
             BucketErrorKind::Unreachable | BucketErrorKind::Other => Code::Failed,
         },
         ArchiveError::Overtaken { .. } => Code::Failed,
-        ArchiveError::Place(PlaceError::Io { .. } | PlaceError::Locked(_))
-        | ArchiveError::Listing { .. }
+        ArchiveError::Storage(StorageError::Io { .. } | StorageError::Locked(_))
+        | ArchiveError::Catalog { .. }
         | ArchiveError::Damaged { .. }
         | ArchiveError::Gone { .. } => Code::BadConfig,
     }

@@ -10,7 +10,9 @@ use anyhow::anyhow;
 use market::validate::validate;
 use market::{Instrument, Tick};
 use service::{Code, WithCode};
-use store::recording::{Input, OnRead, Refusal, Rejects, Rules, Shape, Tally, Track, Unusable};
+use store::recording::{
+    InstrumentRows, OnRead, RecordingFile, Rejects, RowCounts, RowRefusal, RowShape, Rules, UnusableFile,
+};
 
 /// The content of a recording.
 #[derive(Debug)]
@@ -18,9 +20,9 @@ pub struct Recorded {
     /// Ascending by event time and id, each accepted by the rules of `market`.
     pub ticks: Vec<Tick>,
     /// The meaning of a row.
-    pub shape: Shape,
+    pub shape: RowShape,
     /// Counts of the rows by result.
-    pub tally: Tally,
+    pub tally: RowCounts,
 }
 
 /// Reads the files of one instrument by these rules.
@@ -28,10 +30,11 @@ pub struct Recorded {
 /// # Errors
 /// Exit code 2: a file is not a recording or breaks off, or the rows do not tell their length. 4: no row counts.
 pub fn read(files: &[PathBuf], instrument: &Instrument, rules: Rules, on_read: &OnRead) -> anyhow::Result<Recorded> {
-    let inputs: Result<Vec<_>, Unusable> = files.iter().map(|path| Input::at(path, OnRead::clone(on_read))).collect();
-    let track = inputs.and_then(|inputs| Track::open(inputs, instrument, rules));
+    let inputs: Result<Vec<_>, UnusableFile> =
+        files.iter().map(|path| RecordingFile::at(path, OnRead::clone(on_read))).collect();
+    let track = inputs.and_then(|inputs| InstrumentRows::open(inputs, instrument, rules));
     let mut track = track.exit_code(Code::BadConfig)?;
-    let (mut ticks, mut tally) = (Vec::new(), Tally::default());
+    let (mut ticks, mut tally) = (Vec::new(), RowCounts::default());
     let (mut rejects, now, grain) = (Rejects::nowhere(), rules.now.ms(), track.shape().grain());
     while let Some(row) = track.next(&mut tally, &mut rejects) {
         match validate(&row.to_line(instrument, grain, now), instrument, 0, now) {
@@ -62,11 +65,11 @@ impl fmt::Display for Recorded {
 }
 
 /// Shows the rows left out by reason.
-struct LeftOut<'a>(&'a Tally);
+struct LeftOut<'a>(&'a RowCounts);
 
 impl fmt::Display for LeftOut<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { rows, duplicates, conflicts, unfinished, without_price, foreign, rejected, .. } = self.0;
+        let RowCounts { rows, duplicates, conflicts, unfinished, without_price, foreign, rejected, .. } = self.0;
         let counted = [
             (*duplicates, "duplicate"),
             (*conflicts, "of these with other values"),
@@ -79,7 +82,7 @@ impl fmt::Display for LeftOut<'_> {
             counted.filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
         let left = if left.is_empty() { "none".to_owned() } else { left.join(", ") };
         write!(f, "left out of {rows} rows: {left}")?;
-        match rejected.contains_key(Refusal::Jump.as_str()) {
+        match rejected.contains_key(RowRefusal::Jump.as_str()) {
             true => f.write_str(" (a jump is a lone row further than --max-step from the others)"),
             false => Ok(()),
         }
@@ -132,7 +135,7 @@ mod tests {
             + &prices(9, ",,,,0");
         let recorded = read_text(&text, None).expect("a recording");
         let events: Vec<_> = recorded.ticks.iter().map(|tick| (tick.event.ms() - START) / 60_000).collect();
-        assert_eq!((events, recorded.shape), (vec![1, 2, 3, 4, 5], Shape::Candles(Span::MINUTE)));
+        assert_eq!((events, recorded.shape), (vec![1, 2, 3, 4, 5], RowShape::Candles(Span::MINUTE)));
         assert_eq!(
             recorded.to_string(),
             "5 ticks, read as candles of 1m; left out of 12 rows: 1 duplicate, 1 without a price, 1 foreign, 1 high-low-order, \
@@ -153,7 +156,7 @@ mod tests {
         let error = read_text(&minutes([7]), None).expect_err("no grain");
         assert_eq!(code(&error), Some(Code::BadConfig));
         assert!(error.to_string().contains("say it with --grain"), "{error}");
-        assert_eq!(read_text(&minutes([7]), Some("1d")).expect("a recording").shape, Shape::Candles(Span::DAY));
+        assert_eq!(read_text(&minutes([7]), Some("1d")).expect("a recording").shape, RowShape::Candles(Span::DAY));
     }
 
     #[test]

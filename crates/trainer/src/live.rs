@@ -22,14 +22,14 @@ use std::sync::Arc;
 
 use bus::RecordKind;
 use bus::codec::{LineReader, lines};
-use bus::topology::{FORECAST_STEP, Step};
+use bus::stream::{FORECAST_STEP, Step};
 use futures::future::BoxFuture;
 use learn::forecaster::Forecaster;
 use market::heartbeat::HeartbeatLine;
 use market::windowing::EventTimePolicy;
 use market::{Candle, EventTime, Instrument, Tick};
 use serde::{Deserialize, Serialize};
-use step::{Applied, Figure, Input, LeftOut, Operator, Outputs};
+use step::{Applied, Figure, Input, Operator, Outputs, SkipLog};
 use store::archive::Through;
 
 pub use self::counts::Counts;
@@ -44,13 +44,13 @@ use crate::prices::tick_of;
 pub struct Forecasting {
     config: ForecastConfig,
     trainings: Trainings,
-    left_out: LeftOut,
+    skip_log: SkipLog,
 }
 
 impl Forecasting {
     /// Creates a step that forecasts by `config` with the models of `trainings`.
     pub fn new(config: ForecastConfig, trainings: Trainings) -> Self {
-        Self { config, trainings, left_out: LeftOut::default() }
+        Self { config, trainings, skip_log: SkipLog::default() }
     }
 }
 
@@ -94,7 +94,7 @@ impl Operator for Forecasting {
         let is_selected = |instrument: &&Instrument| self.config.only.as_ref().is_none_or(|only| only == *instrument);
         let Some(instrument) = input.instrument.filter(|_| input.is_known_schema) else {
             counts.unreadable += 1;
-            self.left_out.note(&input, 0);
+            self.skip_log.note(&input, 0);
             return Applied::All;
         };
         if !is_selected(&instrument) {
@@ -112,7 +112,7 @@ impl Operator for Forecasting {
             }
             let Some(record) = record else {
                 counts.unreadable += 1;
-                self.left_out.note(&input, line);
+                self.skip_log.note(&input, line);
                 continue;
             };
             let loaded = match self.load(forecast, &record, instrument) {

@@ -7,7 +7,7 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
 use learn::features::observed::RANGE_POINTS_MIN;
 use market::Instrument;
-use store::archive::storage::ArchiveStorage;
+use store::archive::location::ArchiveLocation;
 use store::bucket::Bucket;
 use store::model_card::{ModelCard, Skipped};
 use store::paths::{self, MODEL_FILES};
@@ -32,7 +32,7 @@ pub(crate) fn print_text(text: &str) {
 }
 
 /// Prints the result of an update of the archive.
-pub(crate) fn print_update(update: &ArchiveUpdate, place: &ArchiveStorage) {
+pub(crate) fn print_update(update: &ArchiveUpdate, place: &ArchiveLocation) {
     match update.last_seq {
         None => line!("MARKET is empty: nothing to archive in {place}"),
         Some(last) if update.ticks == 0 => line!("{place} is up to date: MARKET sequence {last}, no new ticks"),

@@ -13,7 +13,9 @@ use bench::learning::{self, fit};
 use bench::machine::{self, Machine};
 use bench::report::{self, Figure};
 use bench::takeover::{self, How};
-use bench::{archive, attack, audit, footprint, growth, idle, latency, markdown, overload, peers, picture, recovery, replay};
+use bench::{
+    archive, attack, audit, footprint, growth, idle, latency, markdown, overload, peers, picture, recovery, replay,
+};
 use clap::{Parser, ValueEnum};
 use futures::FutureExt;
 use pipeline_tests::interrupt;

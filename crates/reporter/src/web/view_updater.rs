@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use async_nats::connection::State;
-use bus::connect::wait_for;
-use bus::reader::{Event, Reader, Selection};
+use bus::reader::{Reader, ReaderEvent, Selection};
+use bus::retry::wait_for;
 use bus::{Connection, Error, NatsArgs, RecordKind, Stream, query, subject, topology};
 use market::{Instrument, Window};
 use service::{Freshness, Shutdown};
@@ -66,8 +66,8 @@ async fn read(shared: &PageState, connection: &Connection, selection: Selection,
     let mut has_read_all = false;
     loop {
         let pending = match reader.next().await? {
-            Event::Attached { pending, .. } => pending,
-            Event::Message(delivery) => {
+            ReaderEvent::Attached { pending, .. } => pending,
+            ReaderEvent::Message(delivery) => {
                 // The other lines can still be shown.
                 if let Err(error) = shared.view().apply(&delivery.subject, &delivery.payload) {
                     tracing::warn!(%error, "ignored an unreadable stored record");

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use bus::protocol::LogId;
-use bus::topology::{ARTIFACTS_STREAM, READERS_STREAM, Stream};
+use bus::stream::{ARTIFACTS_STREAM, READERS_STREAM, Stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};

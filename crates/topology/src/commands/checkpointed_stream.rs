@@ -1,6 +1,6 @@
 //! Streams that a command can be given: those that hold checkpoints.
 
-use bus::topology::Stream;
+use bus::stream::Stream;
 use clap::ValueEnum;
 
 /// A stream that holds checkpoints beside its results.

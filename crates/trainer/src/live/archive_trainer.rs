@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, ensure};
 use bus::Connection;
-use bus::connect::Reminder;
 use bus::error::Disposition;
+use bus::reminder::Reminder;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use learn::config::LearnConfig;
 use learn::forecaster::Forecaster;
 use market::{Instrument, Recipe};
 use service::{Code, WithCode};
-use store::archive::storage::ArchiveStorage;
+use store::archive::location::ArchiveLocation;
 use store::model_card::{FileDigest, ModelCard};
 use store::paths;
 use tokio::sync::Semaphore;
@@ -45,7 +45,7 @@ pub struct ModelSinks {
 /// The model trainer of the service. Clones share it.
 #[derive(Clone)]
 pub struct ArchiveTrainer {
-    storage: ArchiveStorage,
+    storage: ArchiveLocation,
     archive: ArchiveHandle,
     /// How models are learned. Each training puts its own instrument in.
     config: LearnConfig,
@@ -57,7 +57,7 @@ pub struct ArchiveTrainer {
 impl ArchiveTrainer {
     /// Creates a trainer that learns from the archive in `storage`. A fit waits for the `fit_permit`.
     pub(crate) fn new(
-        storage: ArchiveStorage,
+        storage: ArchiveLocation,
         archive: ArchiveHandle,
         config: LearnConfig,
         sinks: ModelSinks,

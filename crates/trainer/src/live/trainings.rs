@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bus::connect::Reminder;
+use bus::reminder::Reminder;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use learn::forecaster::Forecaster;

@@ -46,7 +46,7 @@ pub(crate) fn check(result: &RunResult, recorded: &StreamContents) -> Checked {
         }
         let feed_first = if is_lossy(result, recorded, *partition) { result.feed_first } else { 1 };
         let report = audit.check(Retained { feed_first, is_market_trimmed: false, is_stats_trimmed: false }, BOUNDS);
-        let is_judged = |stream: Stream| !is_downstream_of_a_cut(result, stream);
+        let is_judged = |stream: Stream| !result.follows_a_cut(stream);
         let differences = report.differences.iter().filter(|difference| is_judged(stream_of(difference.kind)));
         if let Some(difference) = differences.into_iter().next() {
             return Err(Failure::new("the audit finds nothing", format!("partition {partition}: {difference:?}")));

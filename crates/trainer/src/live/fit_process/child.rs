@@ -9,7 +9,7 @@ use learn::prepare::LearnError;
 use learn::training::{Comparison, learn_against};
 use rustix::process::{Signal, getpid, kill_process};
 use service::{Code, WithCode};
-use store::archive::storage::ArchiveStorage;
+use store::archive::location::ArchiveLocation;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -90,7 +90,7 @@ fn end_with_parent() {
 
 fn fit(request: &FitRequest, incumbent: Option<&Vec<u8>>) -> anyhow::Result<(Option<Comparison>, Artifacts)> {
     let started = Instant::now();
-    let archive = request.archive.parse::<ArchiveStorage>()?.archive()?;
+    let archive = request.archive.parse::<ArchiveLocation>()?.archive()?;
     let instrument = &request.config.instrument;
     let incumbent = incumbent.map(|content| load_model(content, instrument)).transpose()?;
     let data = read_archive(&archive, instrument, request.through)?;

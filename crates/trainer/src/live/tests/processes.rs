@@ -7,9 +7,9 @@ use bus::reader::Delivery;
 use bus::{Stream, codec, subject};
 use futures::FutureExt;
 use learn::training::learn_against;
-use memory_log::{Log, Memory, Owner};
+use memory_log::{InputLog, Memory, Owner};
+use step::part::Outgoing;
 use step::partition::Ended;
-use step::transaction::Outgoing;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
@@ -71,7 +71,7 @@ impl ModelTrainer for SharedTrainer {
 }
 
 /// Returns the log of these messages, and the ticks in it, each with its place.
-fn log_of(messages: &[(RecordKind, Vec<Entry>)], instrument: &Instrument) -> (Log, Vec<(Through, Tick)>) {
+fn log_of(messages: &[(RecordKind, Vec<Entry>)], instrument: &Instrument) -> (InputLog, Vec<(Through, Tick)>) {
     let (coin, quote) = (instrument.coin(), instrument.quote());
     let mut ticks = Vec::new();
     let mut deliveries = Vec::new();
@@ -86,7 +86,7 @@ fn log_of(messages: &[(RecordKind, Vec<Entry>)], instrument: &Instrument) -> (Lo
         let payload = lines.join(&b'\n').into();
         deliveries.push(Delivery { seq, subject, headers: None, payload, stored_ms: i64::MAX, pending: 0 });
     }
-    (Log::new(Forecasting::STEP, deliveries), ticks)
+    (InputLog::new(Forecasting::STEP, deliveries), ticks)
 }
 
 /// Returns the lines of FORECAST, sorted by kind: messages hold one kind each, and commits decide the order of
