@@ -26,7 +26,7 @@ pub enum Error {
         url: String,
         /// The user or credentials that were refused.
         who: String,
-        /// What to do.
+        /// Advice.
         advice: String,
     },
     /// No TLS connection: a certificate is not trusted, or one side does not use TLS.

@@ -50,7 +50,7 @@ pub struct CheckArgs {
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
 
-    /// What to learn, and how.
+    /// Learning options.
     #[command(flatten)]
     pub learn: LearnArgs,
 }

@@ -57,7 +57,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub health: service::HealthArgs,
 
-    /// What to learn, and how.
+    /// Learning options.
     #[command(flatten)]
     pub learn: LearnArgs,
 

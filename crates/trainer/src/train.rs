@@ -28,7 +28,7 @@ pub struct TrainArgs {
     #[arg(long, env = "CANDLEWIRE_OUT", default_value = "out", value_name = "DIR")]
     pub out: PathBuf,
 
-    /// What to learn, and how.
+    /// Learning options.
     #[command(flatten)]
     pub learn: LearnArgs,
 

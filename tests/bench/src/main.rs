@@ -64,25 +64,25 @@ enum Part {
     Replay,
     /// How long a live tick takes
     Latency,
-    /// What strangers without a password can do to live prices
+    /// Live prices while strangers without a password attack
     Attack,
     /// More live messages than the machine can take
     Overload,
-    /// What grows with instruments, instances and ticks
+    /// Growth with instruments, instances and ticks
     Growth,
     /// Memory, sizes, and how long each service takes to get ready
     Footprint,
     /// How long a step takes that starts on a large state
     Recovery,
-    /// How long a partition stands still when its owner goes
+    /// The time without an owner when the owner of a partition goes
     Takeover,
-    /// What idle services cost
+    /// The cost of idle services
     Idle,
-    /// What archiving costs
+    /// The cost of archiving
     Archive,
-    /// What learning costs
+    /// The cost of learning
     Learning,
-    /// What an audit costs
+    /// The cost of an audit
     Audit,
     /// Spark, Flink and Polars at the same work
     Peers,
@@ -102,7 +102,7 @@ const ACROSS_PARTS: [(&str, &str); 5] = [
     ("peers.spark.latency_max_ms", "latency.100.price_max_ms"),
 ];
 
-/// What was measured so far: worth as much as ever when a later part fails.
+/// The figures so far. They are kept when a later part fails.
 type Found = Arc<Mutex<Vec<Figure>>>;
 
 #[tokio::main]
@@ -116,7 +116,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Measures and shows what was found, also when something failed or whoever waits has had enough.
+/// Measures and shows the figures, also those that were found before a failure or an interrupt.
 async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(folder) = args.fit {
         line(&serde_json::to_string(&fit::fit(&folder)?)?);
@@ -126,7 +126,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     line(&machine.to_string());
     let found = Found::default();
     let work = interrupt::or(measure(args.clone(), Arc::clone(&found)));
-    // What it panicked about is printed already.
+    // The panic message is printed already.
     let ended = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Some(Err(anyhow!("a part panicked"))));
     let mut figures = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
     report::compare(&mut figures, &ACROSS_PARTS);

@@ -1,11 +1,11 @@
-//! What was measured, for people and for machines.
+//! Figures as tables and as JSON.
 
 use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde_json::{Map, Value, json};
 
-/// What a figure must keep to.
+/// A limit that a figure must keep.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Promise {
     /// No more than this.
@@ -17,7 +17,7 @@ pub enum Promise {
 /// A figure: the median of several measurements of the same, or a single one.
 #[derive(Debug, Clone)]
 pub struct Figure {
-    /// Where it stands, such as `replay.w1.seconds`; the last part names its unit where it has one.
+    /// Dotted name, such as `replay.w1.seconds`; the last part names its unit where it has one.
     name: String,
     unit: &'static str,
     measured: Vec<f64>,
@@ -77,7 +77,7 @@ impl Figure {
         }
     }
 
-    /// Where it stands.
+    /// Dotted name, such as `replay.w1.seconds`.
     pub fn name(&self) -> &str {
         &self.name
     }

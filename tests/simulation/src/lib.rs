@@ -10,7 +10,7 @@
 //! - [`run`]: the runs of seeds, and the shortest history of a failing one.
 //! - [`seed`], [`random`]: the source of chance.
 //! - [`cases`]: requests with the answers that both the model and nats-server give, and random requests to compare
-//! them.
+//!   them.
 
 pub mod cases;
 mod checks;

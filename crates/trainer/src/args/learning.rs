@@ -14,7 +14,7 @@ use super::parse::{coverage, rate, share};
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Learning")]
 pub struct LearnArgs {
-    /// What to predict from what: `returns` (the next log return from trailing returns, volatility, range, volume and
+    /// Target and features: `returns` (the next log return from trailing returns, volatility, range, volume and
     /// time), `volatility` (the next log(high/low) from trailing ranges, returns, volume and time) or
     /// `calendar` (each tick's price from its time alone, as the original program did)
     #[arg(long, env = "CANDLEWIRE_RECIPE", default_value = "returns")]
