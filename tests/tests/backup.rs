@@ -17,7 +17,7 @@ use pipeline_tests::cluster::Cluster;
 use pipeline_tests::disk::SmallDisk;
 use pipeline_tests::host::Host;
 use pipeline_tests::programs::{Running, eventually, fail, program, started_by, succeed};
-use pipeline_tests::proxy::{Treatment, Frame, Proxy};
+use pipeline_tests::proxy::{Frame, Proxy, Treatment};
 use pipeline_tests::server::Server;
 use pipeline_tests::test_pipeline::{TestPipeline, sample};
 use pipeline_tests::ticks::{publish_tick_of, tick_line};
