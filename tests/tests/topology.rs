@@ -170,15 +170,15 @@ async fn trimming_keeps_checkpoints_and_stops_at_the_slowest_reader() {
     publish_tick(&producer, "ripple", 1_600_000_000_000).await;
     pipeline.wait_for_market();
     let said = trim(&["--older-than", "0s"]);
-    assert!(said.contains("stay, because aggregator partition "), "{said}");
+    assert!(said.contains("are kept: aggregator partition "), "{said}");
     aggregator.signal("CONT");
     pipeline.wait();
     // The aggregator needs its input until it has stored its states.
     eventually("the archive is the slowest", || {
-        trim(&["--older-than", "0s", "--dry-run"]).contains("stay, because the archive ")
+        trim(&["--older-than", "0s", "--dry-run"]).contains("are kept: the archive ")
     });
     let said = trim(&["--older-than", "0s"]);
-    assert!(said.contains("stay, because the archive "), "{said}");
+    assert!(said.contains("are kept: the archive "), "{said}");
     assert_eq!(results(&admin, Stream::Market).await, 1, "the price that is not archived yet");
     // A forgotten archive is overtaken, and reports it instead of leaving a hole.
     let id = said.rsplit_once('(').and_then(|(_, rest)| rest.split_once(')')).unwrap().0;

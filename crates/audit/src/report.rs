@@ -77,7 +77,7 @@ pub struct RowDifference {
     pub found: Option<Value>,
 }
 
-/// Kinds of outcome.
+/// Kinds of mismatch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mismatch {
