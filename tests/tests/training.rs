@@ -77,6 +77,9 @@ fn a_full_disk_leaves_the_model_before_as_it_was() {
     let before = sums();
     let (code, said) = fail(&mut train("2"));
     assert_eq!(code, 2, "{said}");
-    assert!(said.contains("No space left on device") && said.contains("the files of the earlier model are unchanged"), "{said}");
+    assert!(
+        said.contains("No space left on device") && said.contains("the files of the earlier model are unchanged"),
+        "{said}"
+    );
     assert_eq!(sums(), before);
 }
