@@ -305,7 +305,7 @@ fn impossible_requests_are_refused_before_any_change() {
     check(&["--prefix", "/opt/100%"], 2, "--prefix");
     check(&["--destdir", "/dev/null/x"], 1, "--destdir");
     let root = site.root.path().to_str().unwrap();
-    check(&["--destdir", root, "--profile", "fast", "--no-build"], 2, "release or dev");
+    check(&["--destdir", root, "--profile", "fast", "--no-build"], 2, "release, dist or dev");
     std::fs::remove_file(site.checkout.path().join("target/release/topology")).unwrap();
     check(&["--destdir", root, "--no-build"], 1, "topology is missing");
     assert!(site.everything().is_empty());

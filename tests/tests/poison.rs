@@ -132,7 +132,7 @@ async fn the_aggregator_counts_and_skips_unreadable_records() {
     let counts = pipeline.standing()["steps"]["aggregator"]["counts"].clone();
     assert_eq!((&counts["unreadable"], &counts["prices"]), (&json!(poison.len()), &json!(2)));
     aggregator.terminate();
-    let said = log.map_while(Result::ok).filter(|line| line.contains("cannot be read")).count();
+    let said = log.map_while(Result::ok).filter(|line| line.contains("skipped an unreadable line")).count();
     assert_eq!((said, aggregator.wait()), (1, Some(0)));
     assert!(stream_info(&faulty, "MARKET").await.unwrap().state.messages > 10);
 }

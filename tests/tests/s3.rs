@@ -91,7 +91,7 @@ async fn a_model_is_uploaded_and_a_failed_upload_costs_no_result() {
     ];
     for (name, key, advice) in cases {
         let (code, error) = fail(train(dir.path()).env("S3_BUCKET_NAME", name).envs(s3.variables(key)));
-        assert!(code == 5 && error.contains(advice) && error.contains("stand in out"), "{code} {error}");
+        assert!(code == 5 && error.contains(advice) && error.contains("are in out"), "{code} {error}");
         assert!(!error.contains("secret-of") && !error.contains("guessed"), "{error}");
         ModelCard::read(&out.join(MODEL_CARD)).unwrap();
         std::fs::remove_dir_all(&out).unwrap();

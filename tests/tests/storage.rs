@@ -39,7 +39,7 @@ async fn a_full_stream_is_said_and_waited_for() {
     succeed(&mut pipeline.replay(&sample(SAMPLE), "1m"));
     said(&mut log, &["WARN", "storage is full", "a commit to MARKET", "maximum bytes exceeded", "topology apply"]);
     succeed(pipeline.program("topology").args(["apply", "--market-bytes", "64MiB"]));
-    said(&mut log, &["INFO", "goes on"]);
+    said(&mut log, &["INFO", "resuming"]);
     check(&pipeline);
 }
 

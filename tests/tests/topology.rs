@@ -76,9 +76,9 @@ async fn changes_that_could_delete_a_checkpoint_are_refused() {
         (json!({ "max_msgs": 1_000_000 }), "max_msgs", deletes),
         (json!({ "max_msgs_per_subject": 100 }), "max_msgs_per_subject", deletes),
         (json!({ "allow_atomic": false }), "allow_atomic", "without their position"),
-        (json!({ "allow_rollup_hdrs": false }), "allow_rollup_hdrs", "taking the place"),
+        (json!({ "allow_rollup_hdrs": false }), "allow_rollup_hdrs", "replacing the one before it"),
         // The server refuses roll-ups when purging is denied.
-        (json!({ "deny_purge": true, "allow_rollup_hdrs": false }), "deny_purge", "taking the place"),
+        (json!({ "deny_purge": true, "allow_rollup_hdrs": false }), "deny_purge", "replacing the one before it"),
     ];
     let server = Server::start();
     let admin = server.connect("admin").await;
