@@ -153,7 +153,7 @@ fn the_firewall_rations_the_connections_of_each_user() {
         for _ in {1..300}; do printf 'PING\r\n' >&4; done
         printf 'CONNECT {}\r\nPING\r\n' >&4
         grep -m 300 -c PONG <&4
-        setpriv --reuid 65534 --clear-groups bash -c 'exec 3<>/dev/tcp/127.0.0.1/4222 && echo another user came in'
+        setpriv --reuid 65534 --clear-groups bash -c 'exec 3<>/dev/tcp/127.0.0.1/4222 && echo another user can connect'
         kill "$server"
     "#;
     let arguments = ["--net", "bash", "-euc", run, "bash", CONNECT_OFTEN];

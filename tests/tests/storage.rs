@@ -51,7 +51,7 @@ async fn a_server_that_may_store_no_more_is_said_and_waited_for() {
     pipeline.server.start_again();
     let (_processor, mut log) = start(&pipeline);
     let mut producer = Running::start(pipeline.replay(&sample(SAMPLE), "1m").stdout(std::process::Stdio::null()));
-    said(&mut log, &["WARN", "storage is full", "insufficient", "more room"]);
+    said(&mut log, &["WARN", "storage is full", "insufficient", "more storage"]);
     pipeline.server.kill();
     pipeline.server.configure(|conf| conf.replace("max_file_store: 2MB", "max_file_store: 20GB"));
     pipeline.server.start_again();
