@@ -43,8 +43,8 @@ pub async fn info_reaching(
             return Ok(info);
         }
         reminder.warn(&format!(
-            "{stream} was read up to sequence {seq}, its leader says that it ends at {}: asking again for up to {} s, as a \
-             leader that was just chosen may not have caught up",
+            "{stream} was read up to sequence {seq}, but its leader reports the end {}: asking again for up to {} s, because a \
+             new leader may lag",
             info.state.last_seq,
             CATCH_UP_MAX.as_secs()
         ));
@@ -63,7 +63,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn only_a_stream_of_several_copies_may_catch_up_and_not_for_ever() {
+    fn only_a_replicated_stream_may_catch_up_for_a_limited_time() {
         let info = |replicas: u32, last_seq: u64| {
             let state = json!({ "messages": 0, "bytes": 0, "first_seq": 1, "last_seq": last_seq });
             let info = json!({ "created": "then", "config": { "num_replicas": replicas }, "state": state });

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_a_share_is_handed_over_and_living_owners_keep_theirs() {
+    fn slots_beyond_the_share_are_handed_over() {
         let owners: Vec<_> = (0..5).map(|slot| (slot, "a")).collect();
         assert_eq!(shares("a", &["a", "b"], &owners, 5), Shares { take: vec![], leave: vec![4, 3] });
         assert_eq!(shares("b", &["a", "b"], &owners, 5), Shares::default());
