@@ -24,7 +24,7 @@ const QUANTILES_MAX: usize = 500;
 const ERROR_MAX: f64 = 1_000.0;
 
 /// Returns the error of a prediction in units of its row's scale: log(actual ÷ predicted) ÷ scale, with its sign. For a
-/// truth of 0, which a range can have, it is −[`ERROR_MAX`].
+/// truth of 0, which a range can have, it is −1,000.
 pub fn error(actual: f64, predicted: f64, scale: f64) -> f64 {
     ((actual / predicted).ln() / scale).clamp(-ERROR_MAX, ERROR_MAX)
 }
