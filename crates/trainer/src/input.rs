@@ -155,7 +155,7 @@ mod tests {
     fn rows_of_unknown_length_need_the_flag_grain() {
         let error = read_text(&minutes([7]), None).expect_err("no grain");
         assert_eq!(code(&error), Some(Code::BadConfig));
-        assert!(error.to_string().contains("say it with --grain"), "{error}");
+        assert!(error.to_string().contains("pass it with --grain"), "{error}");
         assert_eq!(read_text(&minutes([7]), Some("1d")).expect("a recording").shape, RowShape::Candles(Span::DAY));
     }
 
