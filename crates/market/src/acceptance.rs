@@ -11,8 +11,9 @@ use crate::window::Window;
 use crate::windowing::EventTimePolicy;
 
 /// Maximum number of runs of identities in the memory of one instrument. At the default lateness of 10 minutes this is
-/// 6 ticks a second of different times. A faster source loses no tick that comes in order: the horizon rises behind it,
-/// and ticks below the horizon are late, so that no duplicate counts.
+/// enough for 6 ticks of different times a second. With a faster source the oldest identities are dropped, and ticks up
+/// to the newest dropped one (the horizon) are late, because they could be duplicates. A tick that comes in order is
+/// never affected.
 pub const IDENTITIES_MAX: usize = 4_096;
 
 /// The memory of one instrument for judging its next tick.
@@ -22,8 +23,7 @@ pub struct Acceptance {
     /// The newest identity that was dropped because memory was full. Ticks up to this one are late, also in an open
     /// window.
     horizon: Option<Key>,
-    /// Ascending. The identities of every tick whose 1-minute window can still be revised, without those up to the
-    /// horizon.
+    /// Identities, ascending, of the ticks above the horizon whose 1-minute window can still be revised.
     runs: VecDeque<Run>,
 }
 

@@ -1,7 +1,7 @@
 //! Outcome of a commit in flight.
 //!
-//! The answer "stored" settles a commit. Any other answer, and a missing one, leaves two cases: the batch was not
-//! stored, or an attempt was stored or still is in flight. The position decides: it names the batch that stored it.
+//! The answer "stored" settles a commit. After any other answer, or none, it is unknown whether the batch is stored, not
+//! stored, or still on its way. The position decides: it names the batch that stored it.
 //! While the position is unchanged the part may be sent again, because the fence admits at most one attempt.
 
 use std::sync::Arc;

@@ -21,8 +21,8 @@ use crate::transaction::{Transactions, gather};
 /// Capacity of the queue: one sealed part per partition.
 const WAITING_MAX: usize = PARTITIONS_MAX as usize;
 
-/// After a live commit the next one is delayed by this multiple of its duration. Many results at once, as at the end of
-/// an hour for a thousand instruments, then need fewer batches and delay other requests to the server less.
+/// After a live commit the next one is delayed by this multiple of its duration. Results that come together, as at the
+/// end of an hour for a thousand instruments, then share batches, and other requests to the server wait less.
 const PAUSE_FACTOR: u32 = 2;
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
@@ -63,7 +63,7 @@ pub(crate) async fn run(context: Context, step: Step, metrics: StepMetrics, mut 
     }
 }
 
-/// Waits while all sealed parts are live; returns whether they are.
+/// Waits until `until`, but returns at once when a replayed part waits. Returns whether all waiting parts are live.
 async fn pause(
     until: Instant,
     waiting: &mut VecDeque<CommitRequest>,

@@ -1,4 +1,4 @@
-//! The step operator: turns a message of FEED into prices, candles, late and refused records.
+//! The stream-processor's operator: turns a message of FEED into prices, candles, late and refused records.
 
 use std::collections::BTreeMap;
 

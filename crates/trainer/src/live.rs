@@ -2,8 +2,8 @@
 //! passes.
 //!
 //! A step like the others: it reads MARKET alone, makes its candles with the same window code, and stores forecasts,
-//! scores, models and its position as one transaction. It starts a training and goes on; where the model begins to
-//! count it waits for it. So any speed, any crash and any packing give the same FORECAST.
+//! scores, models and its position as one transaction. It goes on while a training runs, and waits for it at the record
+//! from which the new model counts. So any speed, any crash and any packing give the same FORECAST.
 
 pub mod archive_trainer;
 pub mod config;

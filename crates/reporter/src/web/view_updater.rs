@@ -13,7 +13,7 @@ use super::pipeline_status::{InputEnds, PipelineStatus};
 use super::shared::PageState;
 use crate::view::{WINDOWS, kind_of};
 
-/// MARKET messages from the end whose prices are read at the start. MARKET is long, and a replayed message holds up to
+/// Number of the newest messages of MARKET that are read for prices at the start. MARKET is long, and a replayed message holds up to
 /// 128 KiB.
 const MARKET_TAIL: u64 = 512;
 /// Time between two reads of the steps' positions.

@@ -77,8 +77,8 @@ struct PendingTraining {
     cause: Cause,
     /// End of the candle that made it due.
     due: EventTime,
-    /// The model counts from the first candle that ends here or later, closed by a later record than the one that made
-    /// the training due.
+    /// The model counts from the first candle that ends at this time or later, and that a later record closes than the
+    /// one that made the training due.
     activates: EventTime,
     /// Whether a later record has come.
     has_later_record: bool,
@@ -181,7 +181,7 @@ impl InstrumentForecast {
             }
         });
         for candle in &closed {
-            // A window that closed empty and got a late tick after a newer one had closed comes too late.
+            // Skips a window that closed empty and got a late tick after a newer window had closed.
             if candle.end > self.newest {
                 self.newest = candle.end;
                 self.close(candle, context);
