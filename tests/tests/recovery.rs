@@ -111,7 +111,7 @@ async fn a_step_waits_for_a_leader_that_lags() {
     let mut command = pipeline.program("stream-processor");
     let mut processor = Watched::start(command.arg("run").env("NATS_URL", proxy.url()), note);
     let waits = heard.iter().find(|line| line.contains("waiting: FEED was read up to sequence 1"));
-    assert!(waits.is_some_and(|line| line.contains("ends at 0")), "the step logs what it waits for");
+    assert!(waits.is_some_and(|line| line.contains("reports the end 0")), "the step logs what it waits for");
     proxy.edit(|_| None);
     publish_tick(&producer, 1_600_000_001_000).await;
     pipeline.wait_for_market();
