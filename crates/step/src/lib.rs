@@ -1,9 +1,9 @@
 //! The exactly-once runtime of the steps: recover, consume, apply, commit, for every partition that a process owns.
 //!
 //! This crate never computes a result itself. A step is a pure [`Operator`], and [`partition`] is a pure state machine
-//! around it; only [`serve`], the worker and the committer do I/O.
+//! around it; only [`mod@serve`], the worker and the committer do I/O.
 //!
-//! Start reading at [`operator`], then [`partition`] (the state machine), [`serve`] (how a step runs) and [`transaction`]
+//! Start reading at [`operator`], then [`partition`] (the state machine), [`mod@serve`] (how a step runs) and [`transaction`]
 //! (how its results are stored).
 //!
 //! ```

@@ -14,7 +14,7 @@ pub struct Lease {
 pub enum Change {
     /// The instance owns a slot from now on.
     Taken(Lease),
-    /// Another instance should have the slot: finish its work, then call [`Leases::release`].
+    /// Another instance should have the slot: finish its work, then call [`super::Leases::release`].
     Wanted(u32),
     /// Another instance has the slot already: drop its work.
     Lost(u32),
