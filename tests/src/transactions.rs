@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bus::retry::patiently;
+use bus::retry::Backoff;
 use bus::{Connection, Error, Stream};
 use futures::future::try_join_all;
 use step::commit::{Commit, CommitAnswer, Next};
@@ -69,6 +69,8 @@ impl Transactions {
     }
 
     async fn position_of(&self, part: &Part) -> Result<Option<step::part::StoredPosition>, Error> {
-        patiently(Duration::from_millis(20), || read_position(&self.connection, self.output, part.partition)).await
+        Backoff::constant(Duration::from_millis(20))
+            .retry(|| read_position(&self.connection, self.output, part.partition))
+            .await
     }
 }

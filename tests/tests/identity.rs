@@ -88,8 +88,8 @@ fn the_pipeline_runs_with_credentials_and_refuses_others() {
     for secret in [variant.credentials("admin"), variant.credentials("admin").with_file_name("operator.nk")] {
         assert_eq!(std::fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600, "{}", secret.display());
     }
-    let nobody = ["refuses a client without a user", "--creds"];
-    check(variant.stranger("reporter").arg("watch"), 3, &nobody);
+    let without_user = ["refuses a client without a user", "--creds"];
+    check(variant.stranger("reporter").arg("watch"), 3, &without_user);
     check(variant.stranger("topology").arg("plan"), 3, &["refuses user \"admin\""]);
     let foreign = tempfile::tempdir().unwrap();
     make_credentials(foreign.path(), &[]);

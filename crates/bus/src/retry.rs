@@ -115,18 +115,6 @@ impl Delays {
     }
 }
 
-/// Repeats a request after each pause until it succeeds or fails with an error that waiting cannot resolve:
-/// [`Backoff::retry`] with a constant delay.
-///
-/// # Errors
-/// An error that waiting cannot resolve ([`Disposition::Stop`]).
-pub async fn patiently<T, A: Future<Output = Result<T, Error>>>(
-    pause: Duration,
-    ask: impl Fn() -> A,
-) -> Result<T, Error> {
-    Backoff::constant(pause).retry(ask).await
-}
-
 /// Repeats a request until it succeeds; meanwhile health is not ready, with the error as the reason. `None` after a
 /// shutdown request.
 ///

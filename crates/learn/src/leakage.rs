@@ -125,22 +125,10 @@ pub fn distinct_times(ticks: &[Tick]) -> DistinctTimes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset;
 
     fn tick(event: i64) -> Tick {
-        let close = 100.0 + (event as f64 / 7e5).sin();
-        let (event, grain) = (EventTime(event), Some(Span::MINUTE));
-        Tick {
-            event,
-            grain,
-            complete: None,
-            id: None,
-            open: close,
-            high: close,
-            low: close,
-            close,
-            volume: None,
-            feed_seq: 1,
-        }
+        dataset::tests::tick(event, 100.0 + (event as f64 / 7e5).sin())
     }
 
     fn minutes(minutes: impl IntoIterator<Item = i64>) -> Vec<Tick> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bus::publish::{FeedMessage, Receipt};
 use bus::query::StoredMessage;
-use bus::retry::{patiently, wait_for};
+use bus::retry::{Backoff, wait_for};
 use bus::{Connection, Error, NatsArgs, RecordKind, Stream, codec, query, stored_time, subject, topology};
 use market::gap::GapLine;
 use market::heartbeat::HeartbeatLine;
@@ -16,7 +16,7 @@ use service::{Health, Shutdown};
 
 /// Instruments that are queried at the same time, at most.
 pub(crate) const ASKED_MAX: usize = 64;
-const RETRY_DELAY: Duration = Duration::from_millis(500);
+const RETRY: Backoff = Backoff::constant(Duration::from_millis(500));
 
 /// Last tick of an instrument in FEED.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,13 +68,13 @@ impl Feed for Connection {
     }
 
     async fn is_empty(&self) -> Result<bool, Error> {
-        let info = patiently(RETRY_DELAY, || topology::stream_info(self, Stream::Feed.name())).await?;
+        let info = RETRY.retry(|| topology::stream_info(self, Stream::Feed.name())).await?;
         Ok(info.state.bytes == 0)
     }
 
     async fn last_tick(&self, instrument: &Instrument) -> Result<Option<LastTick>, Error> {
         let subject = subject::of_kind(Stream::Feed, RecordKind::Tick, Some(instrument));
-        let mut stored = patiently(RETRY_DELAY, || query::last(self, Stream::Feed, &subject)).await?;
+        let mut stored = RETRY.retry(|| query::last(self, Stream::Feed, &subject)).await?;
         while let Some(message) = stored {
             if let Some(tick) = ticks_in_time(&message.payload, stored_ms(self, &message).await?).last() {
                 return Ok(Some(LastTick {
@@ -85,14 +85,14 @@ impl Feed for Connection {
                     id: message.id().map(str::to_owned),
                 }));
             }
-            stored = patiently(RETRY_DELAY, || query::last_before(self, Stream::Feed, &subject, message.seq)).await?;
+            stored = RETRY.retry(|| query::last_before(self, Stream::Feed, &subject, message.seq)).await?;
         }
         Ok(None)
     }
 
     async fn gaps_after(&self, instrument: &Instrument, seq: u64) -> Result<Vec<(EventTime, EventTime)>, Error> {
         let subject = subject::of_kind(Stream::Feed, RecordKind::Gap, Some(instrument));
-        let stored = patiently(RETRY_DELAY, || query::last(self, Stream::Feed, &subject)).await?;
+        let stored = RETRY.retry(|| query::last(self, Stream::Feed, &subject)).await?;
         Ok(stored.filter(|stored| stored.seq > seq).map(|stored| gaps(&stored.payload)).unwrap_or_default())
     }
 
@@ -100,7 +100,7 @@ impl Feed for Connection {
         let subject = subject::of_kind(Stream::Feed, RecordKind::Tick, Some(instrument));
         let mut from = 1;
         loop {
-            let first = patiently(RETRY_DELAY, || async {
+            let first = RETRY.retry(|| async {
                 let first = query::first_from(self, Stream::Feed, &subject, from).await?;
                 first.ok_or_else(|| Error::Unanswered { what: format!("the first message on {subject}") })
             });
@@ -127,7 +127,7 @@ impl Feed for Connection {
 
 async fn last_heartbeat(connection: &Connection, instrument: &Instrument) -> Result<Option<StoredMessage>, Error> {
     let subject = subject::of_kind(Stream::Feed, RecordKind::Heartbeat, Some(instrument));
-    patiently(RETRY_DELAY, || query::last(connection, Stream::Feed, &subject)).await
+    RETRY.retry(|| query::last(connection, Stream::Feed, &subject)).await
 }
 
 fn heartbeat(payload: &[u8]) -> Option<HeartbeatLine<'_>> {
@@ -154,7 +154,7 @@ impl Certified {
 
 /// Returns the time at which FEED first stored a message, in milliseconds.
 async fn stored_ms(connection: &Connection, message: &StoredMessage) -> Result<i64, Error> {
-    patiently(RETRY_DELAY, || stored_time::of(connection, Stream::Feed, message)).await
+    RETRY.retry(|| stored_time::of(connection, Stream::Feed, message)).await
 }
 
 /// Returns the ticks of a message that was stored at `stored_ms`, without those that were rejected because their time

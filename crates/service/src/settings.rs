@@ -5,10 +5,11 @@ mod env_file;
 mod known;
 
 use std::ffi::OsStr;
-use std::io::{Write, stdout};
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
+
+use crate::output::print_line;
 
 pub(crate) use env_file::EnvFile;
 pub use known::Settings;
@@ -44,7 +45,7 @@ pub(crate) fn print(settings: &Settings, command: &Command, matches: &ArgMatches
     let (flags, values) = (width(|row| &row[0]), width(|row| &row[1]).min(60));
     for [flag, value, origin] in rows {
         // A closed pipe (`| head`) is no error.
-        drop(writeln!(stdout(), "{flag:<flags$}  {value:<values$}  {origin}"));
+        drop(print_line(format_args!("{flag:<flags$}  {value:<values$}  {origin}")));
     }
 }
 

@@ -47,7 +47,7 @@ fn candles(idxs: impl IntoIterator<Item = i64>) -> Vec<Candle> {
     idxs.into_iter().map(|idx| candle(idx, 100.0 * (1.0 + 0.1 * (idx as f64 * 0.7).sin()))).collect()
 }
 
-fn tick(event: i64, close: f64) -> Tick {
+pub(crate) fn tick(event: i64, close: f64) -> Tick {
     Tick {
         event: EventTime(event),
         grain: Some(Span::MINUTE),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bus::error::Disposition;
 use bus::outcome::{CommittedInput, committed, each_line};
 use bus::protocol::LogId;
-use bus::retry::patiently;
+use bus::retry::Backoff;
 use bus::stream::MARKET_STEP;
 use bus::topology::stream_info;
 use bus::{Connection, Error, RecordKind, Stream, subject};
@@ -21,7 +21,7 @@ use super::published::PublishedMessages;
 
 /// Time between two reads of the positions.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-const RETRY_DELAY: Duration = Duration::from_millis(500);
+const RETRY: Backoff = Backoff::constant(Duration::from_millis(500));
 const STOPPED: &str = "stopped before the stream-processor had read all of it";
 
 /// Results of the stream-processor for the ticks of a replay.
@@ -155,8 +155,8 @@ impl DownstreamWatch {
 }
 
 async fn ends(connection: &Connection) -> Result<StreamEnds, Error> {
-    let feed = patiently(RETRY_DELAY, || stream_info(connection, Stream::Feed.name())).await?;
-    let market = patiently(RETRY_DELAY, || stream_info(connection, Stream::Market.name())).await?;
+    let feed = RETRY.retry(|| stream_info(connection, Stream::Feed.name())).await?;
+    let market = RETRY.retry(|| stream_info(connection, Stream::Market.name())).await?;
     let partitions = feed.partitions().unwrap_or(1);
     Ok(StreamEnds { feed: feed.state.last_seq, log: feed.log()?, partitions, market: market.state.last_seq })
 }

@@ -1,12 +1,13 @@
 //! Subcommand `health`: queries a running service, for container health checks in images without an HTTP client.
 
-use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use crate::output::print_line;
 
 /// Longest wait for an answer.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -42,7 +43,7 @@ impl AskArgs {
             bail!("{body}");
         }
         // The exit code tells the result even if standard output is closed.
-        drop(writeln!(stdout(), "{body}"));
+        drop(print_line(body));
         Ok(())
     }
 }
