@@ -15,7 +15,6 @@ mod feed;
 mod memory;
 mod message;
 mod metrics;
-mod output;
 pub mod recording;
 
 use service::{Code, Health, Shutdown, WithCode};

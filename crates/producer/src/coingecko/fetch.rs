@@ -13,7 +13,6 @@ use super::config::{Api, SOURCE};
 use super::observer::{self, Poll};
 use super::quote_error::QuoteError;
 use crate::clock::now_ms;
-use crate::output;
 
 /// A tick as `fetch` prints it, with all fields of the quote.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -61,8 +60,7 @@ pub async fn fetch(api: &Api, instrument: &Instrument, shutdown: &Shutdown) -> a
         () = shutdown.requested() => return Ok(()),
     };
     let line = serde_json::to_string(&tick).context("a tick that is no JSON")?;
-    output::print(&(line + "\n"))?;
-    Ok(())
+    Ok(service::output::print_line(line)?)
 }
 
 /// Requests one tick.

@@ -45,7 +45,6 @@ use self::replay::{Ending, Replay, ReplayPlan, Replayed};
 pub use self::resume::OlderRows;
 use self::summary::{REFUSED_MAX_PERCENT, Summary};
 use crate::metrics::ProducerMetrics;
-use crate::output;
 
 /// Configuration of a replay.
 #[derive(Debug, Clone)]
@@ -175,7 +174,7 @@ fn waiting() -> ProgressBar {
 }
 
 fn report(config: &ReplayConfig, summary: &Summary) -> anyhow::Result<()> {
-    output::print(&summary.to_text(&config.rejects))?;
+    service::output::print(|out| out.write_all(summary.to_text(&config.rejects).as_bytes()))?;
     if let Some(path) = &config.summary {
         summary
             .write(path)
