@@ -47,7 +47,7 @@ impl Variant {
             Kind::Accounts => shipped("accounts.conf"),
             Kind::Credentials => {
                 let conf = copy_of_shipped(dir.path());
-                make_credentials(&conf.with_file_name("credentials"), &[]);
+                make_credentials(dir.path(), &[]);
                 conf
             }
         };
@@ -146,10 +146,16 @@ impl Variant {
     }
 }
 
-/// Makes credentials in a folder with `topology credentials`.
-pub fn make_credentials(folder: &Path, flags: &[&str]) {
-    std::fs::create_dir_all(folder).unwrap();
-    succeed(program("topology", folder).arg("credentials").arg("--out").arg(folder).args(flags));
+/// Makes credentials like a user who follows the head of credentials.conf, in a folder with a copy of deploy/nats.
+/// `scripts/setup --test` has done its first line, `npm ci`, in .tools/.
+pub fn make_credentials(dir: &Path, flags: &[&str]) {
+    let jwt = dir.join("deploy/nats/jwt");
+    if !jwt.exists() {
+        std::fs::create_dir_all(&jwt).unwrap();
+        std::fs::copy(shipped("jwt/make-credentials.mjs"), jwt.join("make-credentials.mjs")).unwrap();
+        std::os::unix::fs::symlink(checkout().join(".tools/jwt/node_modules"), jwt.join("node_modules")).unwrap();
+    }
+    run_recipe("credentials.conf", "node", "scripts/setup --test", dir, flags);
 }
 
 fn shipped(name: &str) -> PathBuf {
@@ -157,7 +163,7 @@ fn shipped(name: &str) -> PathBuf {
 }
 
 /// A copy of the configuration, since credentials are written beside it.
-fn copy_of_shipped(dir: &Path) -> PathBuf {
+pub fn copy_of_shipped(dir: &Path) -> PathBuf {
     let nats = dir.join("deploy/nats");
     std::fs::create_dir_all(&nats).unwrap();
     std::fs::copy(checkout().join("nats.conf"), dir.join("nats.conf")).unwrap();
@@ -167,17 +173,24 @@ fn copy_of_shipped(dir: &Path) -> PathBuf {
     nats.join("credentials.conf")
 }
 
-/// Runs the openssl commands in the head of a configuration file, like a user who copies them.
+/// Runs the openssl commands in the head of a configuration file.
 pub fn run_openssl(name: &str, dir: &Path) {
+    run_recipe(name, "openssl", "apt-get install openssl", dir, &[]);
+}
+
+/// Runs the commands of a program in the head of a configuration file, like a user who copies them.
+fn run_recipe(name: &str, program: &str, install: &str, dir: &Path, flags: &[&str]) {
     let text = std::fs::read_to_string(shipped(name)).unwrap();
     let comments = text.lines().map_while(|line| line.strip_prefix('#'));
     let script: String = comments.filter(|line| line.starts_with("   ")).map(|line| format!("{line}\n")).collect();
     let commands = script.replace("\\\n", " ");
-    let commands: Vec<_> = commands.lines().map(str::trim).filter(|line| line.starts_with("openssl ")).collect();
+    let prefix = format!("{program} ");
+    let commands: Vec<_> = commands.lines().map(str::trim).filter(|line| line.starts_with(&prefix)).collect();
     assert!(!commands.is_empty(), "{name} names commands");
     for command in commands {
-        let output = Command::new("sh").args(["-c", command]).current_dir(dir).output().unwrap();
+        let command = format!("{command} {}", flags.join(" "));
+        let output = Command::new("sh").args(["-c", &command]).current_dir(dir).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{command}: {errors}\nwithout openssl: apt-get install openssl");
+        assert!(output.status.success(), "{command}: {errors}\nwithout {program}: {install}");
     }
 }

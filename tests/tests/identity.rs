@@ -6,7 +6,7 @@ use std::process::Command;
 use pipeline_tests::programs::{Running, eventually, fail, program, program_at, succeed};
 use pipeline_tests::server::Server;
 use pipeline_tests::test_pipeline::TestPipeline;
-use pipeline_tests::variant::{Kind, Variant, make_credentials, run_openssl};
+use pipeline_tests::variant::{Kind, Variant, copy_of_shipped, make_credentials, run_openssl};
 
 /// Candles of each run: two hours and ten minutes.
 const MINUTES: u32 = 130;
@@ -92,18 +92,19 @@ fn the_pipeline_runs_with_credentials_and_refuses_others() {
     check(variant.stranger("reporter").arg("watch"), 3, &without_user);
     check(variant.stranger("topology").arg("plan"), 3, &["refuses user \"admin\""]);
     let foreign = tempfile::tempdir().unwrap();
+    copy_of_shipped(foreign.path());
     make_credentials(foreign.path(), &[]);
     let mut plan = variant.stranger("topology");
-    let refused = ["refuses the credentials in ", "nsc"];
-    check(plan.arg("plan").env("NATS_CREDS", foreign.path().join("admin.creds")), 3, &refused);
+    let refused = ["refuses the credentials in ", "deploy/nats/credentials.conf"];
+    check(plan.arg("plan").env("NATS_CREDS", foreign.path().join("deploy/nats/credentials/admin.creds")), 3, &refused);
     // New credentials with the same keys, which the same server accepts; these expire at once.
     let before = std::fs::read(variant.credentials("admin")).unwrap();
-    make_credentials(&variant.path("deploy/nats/credentials"), &["--valid", "0s"]);
+    make_credentials(variant.pipeline.dir.path(), &["--days", "0"]);
     assert_ne!(before, std::fs::read(variant.credentials("admin")).unwrap());
     plan.env("NATS_CREDS", variant.credentials("admin"));
     // They may still be accepted during the second in which they expire, and then expire in the middle of a command.
     eventually("they have expired", || is_said(&mut plan, 3, &refused).is_ok());
-    make_credentials(&variant.path("deploy/nats/credentials"), &["--valid", "1day"]);
+    make_credentials(variant.pipeline.dir.path(), &["--days", "1"]);
     succeed(&mut plan);
     // A user's permissions are part of its credentials.
     check(

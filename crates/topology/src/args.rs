@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use service::{ProcessArgs, Program};
 
-use crate::commands::{backup, credentials, export, limits, rebuild, show, trim, wait};
+use crate::commands::{backup, export, limits, rebuild, show, trim, wait};
 
 /// Administers the streams: plan and apply them, show the progress of every step, wait for commits, trim old history,
 /// rebuild derived streams, back up and restore
@@ -20,12 +20,19 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    OnServer(ServerCommand),
+    /// Write the stream definitions that `plan` and `apply` use as JSON, in the server's own form
+    Export(export::ExportArgs),
+}
+
+/// Commands that connect to a server.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServerCommand {
     /// Show what `apply` would do, without doing it; exit code 1 when streams are missing or differ
     Plan(limits::LimitArgs),
     /// Create missing streams and raise limits; refuses every change that could lose data
     Apply(limits::LimitArgs),
-    /// Write the stream definitions that `plan` and `apply` use as JSON, in the server's own form
-    Export(export::ExportArgs),
     /// Show positions, lag and counts of every step
     Show(show::ShowArgs),
     /// Wait until the steps have committed all of their input
@@ -38,8 +45,6 @@ pub(crate) enum Command {
     Backup(backup::BackupArgs),
     /// Recreate all streams and buckets from a backup, on a server that has none of them
     Restore(backup::RestoreArgs),
-    /// Make credentials files for all users and the server's part of them; connects to no server
-    Credentials(credentials::CredentialsArgs),
 }
 
 impl Program for Args {

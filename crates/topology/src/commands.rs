@@ -3,7 +3,6 @@
 pub(crate) mod advice;
 pub(crate) mod backup;
 pub(crate) mod checkpointed_stream;
-pub(crate) mod credentials;
 pub(crate) mod export;
 pub(crate) mod limits;
 pub(crate) mod output;

@@ -16,31 +16,30 @@ pub mod rebuild;
 pub mod trim;
 
 pub use args::Args;
-use args::Command;
-use commands::{credentials, export, plan, show, wait};
+use args::{Command, ServerCommand};
+use commands::{export, plan, show, wait};
 
 /// Runs one command.
 ///
 /// # Errors
 /// The reason why the command ended early, with its exit code.
 pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
-    match &args.command {
-        Command::Export(args) => return export::export(args),
-        Command::Credentials(args) => return credentials::credentials(args),
-        Command::Restore(args) if !args.needs_server() => return commands::backup::check(args),
-        _ => {}
-    }
+    let command = match args.command {
+        Command::Export(args) => return export::export(&args),
+        Command::OnServer(ServerCommand::Restore(args)) if !args.needs_server() => {
+            return commands::backup::check(&args);
+        }
+        Command::OnServer(command) => command,
+    };
     let connection = bus::Connection::open(&args.nats, Some("admin")).await?;
-    match args.command {
-        Command::Plan(limits) => plan::plan(&connection, &limits).await,
-        Command::Apply(limits) => plan::apply(&connection, &limits).await,
-        Command::Show(args) => show::show(&connection, &args).await,
-        Command::Wait(args) => wait::wait(&connection, &args, &shutdown).await,
-        Command::Trim(args) => commands::trim::trim(&connection, &args).await,
-        Command::Rebuild(args) => commands::rebuild::rebuild(&connection, &args).await,
-        Command::Backup(args) => commands::backup::backup(&connection, &args, &shutdown).await,
-        Command::Restore(args) => commands::backup::restore(&connection, &args, &shutdown).await,
-        Command::Export(args) => export::export(&args),
-        Command::Credentials(args) => credentials::credentials(&args),
+    match command {
+        ServerCommand::Plan(limits) => plan::plan(&connection, &limits).await,
+        ServerCommand::Apply(limits) => plan::apply(&connection, &limits).await,
+        ServerCommand::Show(args) => show::show(&connection, &args).await,
+        ServerCommand::Wait(args) => wait::wait(&connection, &args, &shutdown).await,
+        ServerCommand::Trim(args) => commands::trim::trim(&connection, &args).await,
+        ServerCommand::Rebuild(args) => commands::rebuild::rebuild(&connection, &args).await,
+        ServerCommand::Backup(args) => commands::backup::backup(&connection, &args, &shutdown).await,
+        ServerCommand::Restore(args) => commands::backup::restore(&connection, &args, &shutdown).await,
     }
 }

@@ -112,7 +112,8 @@ impl Identity {
             ),
             Login::Credentials { path, .. } => (
                 format!("the credentials in {}", path.display()),
-                "they have expired, were revoked, or belong to another operator; create new ones with nsc (deploy/nats)"
+                "they have expired, were revoked, or belong to another operator; make new ones as \
+                 deploy/nats/credentials.conf says"
                     .to_owned(),
             ),
         }
