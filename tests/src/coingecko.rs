@@ -46,14 +46,14 @@ pub struct Seen {
 
 /// A scripted answer.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct ScriptedAnswer {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
     delay: Duration,
 }
 
-impl Answer {
+impl ScriptedAnswer {
     /// An answer with this status and body.
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         let headers = vec![("content-type", "application/json; charset=utf-8".to_owned())];
@@ -115,9 +115,9 @@ struct UpstreamState {
     /// Quotes by currency and coin.
     coins: BTreeMap<(String, String), Value>,
     /// Answers to be sent before the default ones.
-    script: VecDeque<Answer>,
+    script: VecDeque<ScriptedAnswer>,
     /// The answer to every request, in place of the default one.
-    stuck: Option<Answer>,
+    stuck: Option<ScriptedAnswer>,
     key: Option<String>,
     /// Time of the Date header; the current time by default.
     date: Option<SystemTime>,
@@ -188,12 +188,12 @@ impl CoinGecko {
     }
 
     /// Gives this answer once, before any other.
-    pub fn say(&self, answer: Answer) {
+    pub fn say(&self, answer: ScriptedAnswer) {
         self.state().script.push_back(answer);
     }
 
     /// Gives this answer from now on; `None` restores the default answers.
-    pub fn always_say(&self, answer: Option<Answer>) {
+    pub fn always_say(&self, answer: Option<ScriptedAnswer>) {
         self.state().stuck = answer;
     }
 
@@ -276,24 +276,24 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 impl UpstreamState {
-    fn answer(&mut self, parameters: &BTreeMap<String, String>, headers: &HeaderMap) -> Answer {
+    fn answer(&mut self, parameters: &BTreeMap<String, String>, headers: &HeaderMap) -> ScriptedAnswer {
         if let Some(answer) = self.script.pop_front().or_else(|| self.stuck.clone()) {
             return answer;
         }
         if text(headers, "user-agent").is_none() {
             let words = "Please add a descriptive User-Agent to your request";
-            return Answer::new(403, json!({"status": {"error_code": 403, "error_message": words}}).to_string());
+            return ScriptedAnswer::new(403, json!({"status": {"error_code": 403, "error_message": words}}).to_string());
         }
         if self.key.is_some() && text(headers, "x-cg-demo-api-key") != self.key {
             let status = json!({"error_code": 10002, "error_message": "API Key Missing. Please make sure you're using the right authentication method."});
-            return Answer::new(401, json!({ "status": status }).to_string());
+            return ScriptedAnswer::new(401, json!({ "status": status }).to_string());
         }
         match parameters.get("vs_currency") {
-            None => Answer::new(422, json!({"error": "Missing parameter vs_currency"}).to_string()),
+            None => ScriptedAnswer::new(422, json!({"error": "Missing parameter vs_currency"}).to_string()),
             Some(currency) if !CURRENCIES.contains(&currency.as_str()) => {
-                Answer::new(400, json!({"error": "invalid vs_currency"}).to_string())
+                ScriptedAnswer::new(400, json!({"error": "invalid vs_currency"}).to_string())
             }
-            Some(currency) => Answer::new(200, Value::Array(self.page(currency, parameters)).to_string()),
+            Some(currency) => ScriptedAnswer::new(200, Value::Array(self.page(currency, parameters)).to_string()),
         }
     }
 

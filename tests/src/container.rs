@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use compose::{Container, Project};
-pub use dockerfile::{Stage, Step, parse};
-pub use image::{BASE_PACKAGES, Image, Images, is_in_context};
+pub use dockerfile::{BuildStage, Instruction, parse};
+pub use image::{BASE_PACKAGES, BuiltImage, Images, is_in_context};
 
 use crate::server::checkout;
 
 /// The Dockerfile of the checkout.
-pub fn dockerfile() -> Vec<Stage> {
+pub fn dockerfile() -> Vec<BuildStage> {
     parse(&std::fs::read_to_string(checkout().join("deploy/docker/Dockerfile")).unwrap())
 }
 

@@ -9,7 +9,7 @@ use market::windowing::EventTimePolicy;
 use serde_json::{Value, json};
 use step::part::{Outgoing, Part, Role};
 
-use crate::transactions::{Outcome, Transactions};
+use crate::transactions::{Outcome, TestTransactions};
 
 /// Instruments that take turns.
 const INSTRUMENTS: u64 = 20;
@@ -87,7 +87,7 @@ impl Counting {
     }
 
     /// Applies and commits this many more inputs.
-    pub async fn commit(&mut self, transactions: &Transactions, inputs: u64) -> Result<Outcome, Error> {
+    pub async fn commit(&mut self, transactions: &TestTransactions, inputs: u64) -> Result<Outcome, Error> {
         let parts = [self.part(inputs)];
         let outcome = transactions.commit(&parts).await?[0];
         self.settle(&parts[0], outcome);

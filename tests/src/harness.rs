@@ -30,7 +30,7 @@ use crate::ticks::tick_line;
 
 /// A message of a log. Its sequence is its index, counted from 1.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Message {
+pub struct LogMessage {
     /// Stored subject.
     pub subject: String,
     /// The lines.
@@ -98,7 +98,7 @@ pub const STORED_MS: i64 = 4_102_444_800_000;
 
 /// FEED with these records in order. Consecutive records of one instrument and kind share a message unless `cut`
 /// returns true for the index of the later one.
-pub fn feed(records: &[Record], mut cut: impl FnMut(usize) -> bool) -> Vec<Message> {
+pub fn feed(records: &[Record], mut cut: impl FnMut(usize) -> bool) -> Vec<LogMessage> {
     let mut messages: Vec<(String, Vec<u8>)> = Vec::new();
     for (idx, record) in records.iter().enumerate() {
         let subject = record.subject();
@@ -110,7 +110,7 @@ pub fn feed(records: &[Record], mut cut: impl FnMut(usize) -> bool) -> Vec<Messa
             None => messages.push((subject, record.line())),
         }
     }
-    let message = |(subject, payload): (String, Vec<u8>)| Message {
+    let message = |(subject, payload): (String, Vec<u8>)| LogMessage {
         subject,
         payload: payload.into(),
         stored_ms: STORED_MS,
@@ -169,7 +169,7 @@ impl Turn {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Store {
     /// The output log.
-    pub output: Vec<Message>,
+    pub output: Vec<LogMessage>,
     /// The encoded states, by coin and quote.
     pub states: BTreeMap<(String, String), Vec<u8>>,
     /// The counts of the newest position.
@@ -183,7 +183,7 @@ pub struct Store {
 impl Store {
     fn of<O: Operator>(memory: &Memory) -> Self {
         let stored = &memory.stored;
-        let output = stored.outputs().iter().map(|message| Message {
+        let output = stored.outputs().iter().map(|message| LogMessage {
             subject: message.subject.clone(),
             payload: message.payload.clone(),
             stored_ms: STORED_MS,
@@ -209,7 +209,7 @@ impl Store {
 
 /// Runs a step over all of `input`: first the turns, then one instance to the end, which is stopped there and so stores
 /// all states.
-pub fn run<O: Operator>(operator: O, input: &[Message], turns: &[Turn]) -> Store {
+pub fn run<O: Operator>(operator: O, input: &[LogMessage], turns: &[Turn]) -> Store {
     let operator = Arc::new(operator);
     let mut memory = Memory::new(InputLog::new(O::STEP, input.iter().zip(1..).map(delivery)));
     let start = |memory: &mut Memory| {
@@ -240,17 +240,17 @@ pub fn run<O: Operator>(operator: O, input: &[Message], turns: &[Turn]) -> Store
 }
 
 /// A message as a reader delivers it.
-fn delivery((message, seq): (&Message, u64)) -> Delivery {
+fn delivery((message, seq): (&LogMessage, u64)) -> Delivery {
     let mut headers = HeaderMap::new();
     if !message.is_known_schema {
         headers.insert(SCHEMA_HEADER, "of-another-version/99");
     }
-    let Message { subject, payload, stored_ms, .. } = message.clone();
+    let LogMessage { subject, payload, stored_ms, .. } = message.clone();
     Delivery { seq, subject: subject.into(), headers: Some(headers), payload, stored_ms, pending: 0 }
 }
 
 /// The stream-processor and, on its output, the aggregator.
-pub fn run_both(settings: EventTimePolicy, feed: &[Message], turns: [&[Turn]; 2]) -> [Store; 2] {
+pub fn run_both(settings: EventTimePolicy, feed: &[LogMessage], turns: [&[Turn]; 2]) -> [Store; 2] {
     let market = run(Processing::new(settings), feed, turns[0]);
     let stats = run(Aggregation::new(settings), &market.output, turns[1]);
     [market, stats]
@@ -272,7 +272,7 @@ pub const KINDS: [RecordKind; 11] = [
 ];
 
 /// The lines of one kind and instrument in a log, in order.
-pub fn lines(log: &[Message], kind: RecordKind, instrument: &Instrument) -> Vec<Value> {
+pub fn lines(log: &[LogMessage], kind: RecordKind, instrument: &Instrument) -> Vec<Value> {
     let of_kind = log.iter().filter(|message| {
         let subject = SubjectParts::parse(&message.subject).unwrap();
         (subject.kind, subject.coin, subject.quote) == (kind.token(), instrument.coin(), instrument.quote())
@@ -286,7 +286,7 @@ pub fn lines(log: &[Message], kind: RecordKind, instrument: &Instrument) -> Vec<
 ///
 /// # Panics
 /// A revision is not above the one stored before it.
-pub fn newest(log: &[Message], kind: RecordKind, instrument: &Instrument) -> BTreeMap<i64, Value> {
+pub fn newest(log: &[LogMessage], kind: RecordKind, instrument: &Instrument) -> BTreeMap<i64, Value> {
     let mut newest: BTreeMap<i64, Value> = BTreeMap::new();
     for line in lines(log, kind, instrument) {
         let key = line.get("start_ms").or_else(|| line.get("hour")).and_then(Value::as_i64).unwrap();

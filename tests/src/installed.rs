@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::programs::{programs, succeed};
 use crate::server::checkout;
-use crate::units::{Root, State, control};
+use crate::units::{Root, UnitState, control};
 
 /// Port range of installations, a hundred ports each: below those that the kernel assigns.
 const HUNDREDS: std::ops::Range<u16> = 110..320;
@@ -137,7 +137,7 @@ impl Installed {
     }
 
     /// The state of a unit.
-    pub fn state(&self, unit: &str) -> State {
+    pub fn state(&self, unit: &str) -> UnitState {
         control::state(&self.root, unit)
     }
 

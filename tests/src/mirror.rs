@@ -9,7 +9,7 @@ use data_encoding::BASE64;
 use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use simulation::jetstream::{ConsumerDelivery, Info, Refusal, StoredMessage};
+use simulation::jetstream::{ConsumerDelivery, Info, Refusal, LogEntry};
 use simulation::{Answer, Message, Request};
 
 use crate::programs::NEVER;
@@ -237,9 +237,9 @@ fn number(answer: &Value, name: &str) -> u64 {
     answer[name].as_u64().unwrap_or_default()
 }
 
-fn stored(seq: u64, subject: &str, payload: Bytes) -> StoredMessage {
+fn stored(seq: u64, subject: &str, payload: Bytes) -> LogEntry {
     let message = Message::new(subject, payload);
-    StoredMessage { seq, stored_us: 0, message: Arc::new(message) }
+    LogEntry { seq, stored_us: 0, message: Arc::new(message) }
 }
 
 fn headers_of(message: &Message) -> HeaderMap {

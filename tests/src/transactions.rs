@@ -21,13 +21,13 @@ pub enum Outcome {
 
 /// Commits of a process to one stream.
 #[derive(Debug)]
-pub struct Transactions {
+pub struct TestTransactions {
     connection: Connection,
     output: Stream,
     attempts: step::transaction::Transactions,
 }
 
-impl Transactions {
+impl TestTransactions {
     /// Prepares commits to a stream.
     pub fn new(connection: &Connection, output: Stream) -> Self {
         let attempts = step::transaction::Transactions::new(connection, output);

@@ -17,5 +17,5 @@ mod supervisor;
 
 pub use file::Unit;
 pub use root::Root;
-pub use state::{Active, Job, State};
+pub use state::{Active, Job, UnitState};
 pub use supervisor::supervise;

@@ -13,7 +13,7 @@ use market::tick::TickLine;
 use market::windowing::EventTimePolicy;
 use market::{Instrument, Window};
 use pipeline_tests::disk::SmallDisk;
-use pipeline_tests::harness::{self, KINDS, Message, Record, Store, feed};
+use pipeline_tests::harness::{self, KINDS, LogMessage, Record, Store, feed};
 use pipeline_tests::programs::{Running, eventually, fail, succeed};
 use pipeline_tests::test_pipeline::{TestPipeline, sample};
 use pipeline_tests::ticks;
@@ -378,7 +378,7 @@ async fn an_audit_keeps_its_file_in_tmpdir_and_leaves_none() {
 /// The audit's report on the stored output of `feed`, where STATS contains MARKET up to message `stats_read`, and FEED
 /// starts at message `feed_first`.
 fn report_of(
-    feed: &[Message],
+    feed: &[LogMessage],
     [market, stats]: &[Store; 2],
     instrument: &Instrument,
     stats_read: usize,
@@ -387,8 +387,8 @@ fn report_of(
     let (coin, quote) = (instrument.coin(), instrument.quote());
     let consumed = ConsumedMarket { to: stats_read as u64, lost_to: 0 };
     let mut audit = InstrumentAudit::new(coin, quote, consumed);
-    let deliveries = |log: &[Message]| -> Vec<(RecordKind, Delivery)> {
-        let delivery = |(idx, message): (usize, &Message)| {
+    let deliveries = |log: &[LogMessage]| -> Vec<(RecordKind, Delivery)> {
+        let delivery = |(idx, message): (usize, &LogMessage)| {
             let subject = SubjectParts::parse(&message.subject).unwrap();
             let kind = KINDS
                 .into_iter()

@@ -8,7 +8,7 @@ use market::tick::{PriceLine, TickLine};
 use market::validate::{HEAD_BYTES_MAX, validate};
 use market::windowing::EventTimePolicy;
 use market::{EventTime, Instrument, Span};
-use pipeline_tests::harness::{Message, Record, feed, heartbeat, run_both, tick};
+use pipeline_tests::harness::{LogMessage, Record, feed, heartbeat, run_both, tick};
 use step::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX, Input, Operator, Outputs};
 use stream_processor::Processing;
 
@@ -65,7 +65,7 @@ fn a_state_fits_into_a_message_for_all_flags_and_sources() {
 }
 
 /// The most that one more message adds to a draft: (messages, bytes).
-fn added<O: Operator>(operator: &O, before: &[Message], message: &[u8], kind: RecordKind) -> (usize, usize) {
+fn added<O: Operator>(operator: &O, before: &[LogMessage], message: &[u8], kind: RecordKind) -> (usize, usize) {
     let (instrument, mut state) = (longest(), O::State::default());
     let (mut counts, mut outputs) = (O::Counts::default(), Outputs::default());
     let mut apply = |seq: u64, payload: &[u8], kind, outputs: &mut Outputs| {
@@ -138,7 +138,7 @@ fn the_output_of_one_message_is_bounded() {
             tick.event_ms = EventTime::LATEST.ms();
             tick.ingest_ms = tick.event_ms;
             let payload = line(&tick).into();
-            Message { subject: String::new(), payload, stored_ms: i64::MAX, is_known_schema: true }
+            LogMessage { subject: String::new(), payload, stored_ms: i64::MAX, is_known_schema: true }
         });
         check_bounds(
             added(&processing, &late, &packed(days.iter().map(line)), RecordKind::Tick),

@@ -10,7 +10,7 @@ use market::tick::TickLine;
 use market::windowing::EventTimePolicy;
 use market::{EventTime, Instrument, Span};
 use pipeline_tests::harness::{
-    KINDS, Message, Record, STORED_MS, Store, feed, gap, heartbeat, lines, newest, run_both, tick,
+    KINDS, LogMessage, Record, STORED_MS, Store, feed, gap, heartbeat, lines, newest, run_both, tick,
 };
 use pipeline_tests::test_pipeline::TestPipeline;
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ impl Found {
         Self::of_feed(settings, &feed(records, |_| true))
     }
 
-    fn of_feed(settings: EventTimePolicy, feed: &[Message]) -> Self {
+    fn of_feed(settings: EventTimePolicy, feed: &[LogMessage]) -> Self {
         let [market, stats] = run_both(settings, feed, [&[], &[]]);
         Self { market, stats }
     }
@@ -350,7 +350,7 @@ fn check_destination_of(line: &str, is_known_schema: bool, stored_ms: i64, expec
     let mut messages = feed(&records, |_| true);
     let subject = messages[0].subject.clone();
     let before = Found::of_feed(EventTimePolicy::default(), &messages);
-    messages.push(Message { subject, payload: line.to_owned().into(), stored_ms, is_known_schema });
+    messages.push(LogMessage { subject, payload: line.to_owned().into(), stored_ms, is_known_schema });
     let after = Found::of_feed(EventTimePolicy::default(), &messages);
     let more = |kind: RecordKind| after.lines(kind).len() - before.lines(kind).len();
     let counted = |name: &str| after.count(name) - before.count(name);
@@ -453,8 +453,8 @@ fn a_heartbeat_or_a_tick_from_the_future_moves_nothing() {
 fn the_ends_of_the_calendar_have_windows_too() {
     let (first, last) = (EventTime::EARLIEST.ms(), EventTime::LATEST.ms());
     let records = [price(first), price(first + MINUTE), price(last), promise(last), flush(), price(last - MINUTE)];
-    let at_the_end = |message: Message| Message { stored_ms: last, ..message };
-    let messages: Vec<Message> = feed(&records, |_| true).into_iter().map(at_the_end).collect();
+    let at_the_end = |message: LogMessage| LogMessage { stored_ms: last, ..message };
+    let messages: Vec<LogMessage> = feed(&records, |_| true).into_iter().map(at_the_end).collect();
     let found = Found::of_feed(EventTimePolicy::default(), &messages);
     assert_eq!(found.count("accepted"), 4);
     let rows = found.rows();

@@ -17,7 +17,7 @@ use pipeline_tests::programs::NEVER;
 use pipeline_tests::proxy::Proxy;
 use pipeline_tests::server::Server;
 use pipeline_tests::ticks::noise;
-use pipeline_tests::transactions::{Outcome, Transactions};
+use pipeline_tests::transactions::{Outcome, TestTransactions};
 use serde_json::{Value, json};
 use step::checkpoint::recover;
 use step::part::{Outgoing, Part, Role};
@@ -57,7 +57,7 @@ fn part(partition: u32, fence: u64, messages: Vec<Outgoing>) -> Part {
 async fn only_the_expected_position_is_replaced() {
     let server = Server::with_streams().await;
     let connection = server.connect("stream-processor").await;
-    let transactions = Transactions::new(&connection, Stream::Market);
+    let transactions = TestTransactions::new(&connection, Stream::Market);
     let commit = async |fence| transactions.commit(&[part(3, fence, vec![output(3, "{}")])]).await.unwrap()[0];
 
     let Outcome::Stored(first) = commit(0).await else { panic!("the first commit expects nothing") };
@@ -74,7 +74,7 @@ async fn only_the_expected_position_is_replaced() {
 async fn partitions_of_one_commit_each_learn_their_own_fence() {
     let server = Server::with_streams().await;
     let connection = server.connect("stream-processor").await;
-    let transactions = Transactions::new(&connection, Stream::Market);
+    let transactions = TestTransactions::new(&connection, Stream::Market);
     let parts = |fences: [u64; 3]| -> Vec<Part> {
         let counts = [2, 0, 5];
         (0..3).map(|idx| part(idx as u32, fences[idx], vec![output(idx as u32, "{}"); counts[idx]])).collect()
@@ -97,7 +97,7 @@ async fn partitions_of_one_commit_each_learn_their_own_fence() {
 async fn the_largest_batch_is_accepted() {
     let server = Server::with_streams().await;
     let connection = server.connect("stream-processor").await;
-    let transactions = Transactions::new(&connection, Stream::Market);
+    let transactions = TestTransactions::new(&connection, Stream::Market);
     let outcome = transactions.commit(&[part(3, 0, vec![output(3, "{}"); MESSAGES_MAX - 1])]).await.unwrap();
     assert_eq!(outcome, [Outcome::Stored(MESSAGES_MAX as u64)]);
 }
@@ -133,7 +133,7 @@ async fn every_batch_error_gets_its_class_and_stores_nothing() {
     type Message<'a> = (&'a str, &'a [(&'a str, &'a str)]);
     let server = Server::with_streams().await;
     let connection = server.connect("stream-processor").await;
-    let transactions = Transactions::new(&connection, Stream::Market);
+    let transactions = TestTransactions::new(&connection, Stream::Market);
     transactions.commit(&[part(3, 0, vec![output(3, "{}")])]).await.unwrap();
     let before = stream_info(&connection, "MARKET").await.unwrap().state.last_seq;
     let long = "x".repeat(65);
@@ -175,7 +175,7 @@ async fn a_message_the_server_cannot_take_stops_its_whole_batch() {
     let server = Server::with_streams().await;
     let proxy = Proxy::start(&server).await;
     let connection = proxy.connect(&server, "stream-processor").await;
-    let transactions = Transactions::new(&connection, Stream::Market);
+    let transactions = TestTransactions::new(&connection, Stream::Market);
     // The payload alone fits, but not with its headers.
     let large = Outgoing { payload: noise((1 << 20) - 20).into(), ..output(3, "") };
     let refused = transactions.commit(&[part(3, 0, vec![output(3, "{}"), large])]).await;
@@ -195,7 +195,7 @@ async fn two_owners_that_fight_store_everything_once() {
     let lasting = AtomicUsize::new(2);
     let fight = async |seed: u64| {
         let connection = server.connect("stream-processor").await;
-        let transactions = Transactions::new(&connection, Stream::Market);
+        let transactions = TestTransactions::new(&connection, Stream::Market);
         let mut owner = Counting::recover(&connection, 3).await;
         let (mut stored, mut fenced) = (0, 0);
         while lasting.load(Ordering::Relaxed) > 0 {
@@ -231,7 +231,7 @@ async fn recovery_beside_a_busy_owner_reads_a_single_commit() {
     let connection = server.connect("stream-processor").await;
     let done = AtomicBool::new(false);
     let busy = async {
-        let transactions = Transactions::new(&connection, Stream::Market);
+        let transactions = TestTransactions::new(&connection, Stream::Market);
         let mut owner = Counting::recover(&connection, 3).await;
         while !done.load(Ordering::Relaxed) {
             let inputs = 1 + owner.count % 3;
@@ -272,7 +272,7 @@ async fn open_batches_of_a_dead_client_block_others_only_briefly() {
     let proxy = Proxy::start(&server).await;
     let connection = proxy.connect(&server, "stream-processor").await;
     let mut owner = Counting::recover(&connection, 3).await;
-    let outcome = owner.commit(&Transactions::new(&connection, Stream::Market), 10).await.unwrap();
+    let outcome = owner.commit(&TestTransactions::new(&connection, Stream::Market), 10).await.unwrap();
     assert!(matches!(outcome, Outcome::Stored(_)));
     assert!(proxy.refusals(10_176) > 0, "there was no room at first");
     assert_eq!(Counting::check(&server.connect("admin").await, 3).await, 10);

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bus::RecordKind;
-use pipeline_tests::coingecko::{Answer, CoinGecko, polling};
+use pipeline_tests::coingecko::{ScriptedAnswer, CoinGecko, polling};
 use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
 use pipeline_tests::test_pipeline::TestPipeline;
@@ -149,7 +149,7 @@ async fn a_source_that_refuses_for_long_is_not_ready() {
     source.set("bitcoin", 1.0, start_ms());
     let (producer, _lines) = watched(&pipeline, &source, "bitcoin");
     eventually("it is ready", || producer.is_ready());
-    source.say(Answer::rate_limited("2"));
+    source.say(ScriptedAnswer::rate_limited("2"));
     eventually("it is not ready while it backs off", || producer.page("/readyz").1.contains("Rate Limit"));
     eventually("it is ready again", || producer.is_ready());
 }
@@ -160,7 +160,7 @@ async fn a_redirect_is_named_and_takes_no_key_along() {
     let dir = tempfile::tempdir().unwrap();
     let host = elsewhere.url().trim_start_matches("http://").split('/').next().unwrap().to_owned();
     for (status, location) in [(301, format!("{}/coins/markets", elsewhere.url())), (307, format!("//{host}/x"))] {
-        source.say(Answer::redirect(status, &location));
+        source.say(ScriptedAnswer::redirect(status, &location));
         let mut command = program("producer", dir.path());
         command.args(["fetch", "--base-url", source.url(), "--plan", "demo"]).env("COINGECKO_API_KEY", "CG-topsecret");
         let (code, error) = fail(&mut command);

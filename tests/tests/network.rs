@@ -16,7 +16,7 @@ use pipeline_tests::proxy::{Frame, Proxy, Treatment};
 use pipeline_tests::server::Server;
 use pipeline_tests::test_pipeline::TestPipeline;
 use pipeline_tests::ticks::{bitcoin, packed, publish_tick, tick};
-use pipeline_tests::transactions::{Outcome, Transactions};
+use pipeline_tests::transactions::{Outcome, TestTransactions};
 use serde_json::Value;
 use step::checkpoint::recover;
 use step::part::Part;
@@ -30,7 +30,7 @@ struct Case {
     server: Server,
     proxy: Proxy,
     owner: Counting,
-    transactions: Transactions,
+    transactions: TestTransactions,
 }
 
 impl Case {
@@ -38,7 +38,7 @@ impl Case {
         let server = Server::with_streams().await;
         let proxy = Proxy::start(&server).await;
         let connection = proxy.connect(&server, "stream-processor").await;
-        let transactions = Transactions::new(&connection, Stream::Market);
+        let transactions = TestTransactions::new(&connection, Stream::Market);
         let mut owner = Counting::recover(&connection, PARTITION).await;
         assert!(matches!(owner.commit(&transactions, 5).await, Ok(Outcome::Stored(_))));
         Self { server, proxy, owner, transactions }
@@ -153,7 +153,7 @@ async fn a_stored_commit_counts_after_a_partition_changed_hands() {
     let takeover = async {
         case.proxy.held(1).await;
         let mut other = Counting::recover(&direct, PARTITION).await;
-        let outcome = other.commit(&Transactions::new(&direct, Stream::Market), 3).await.unwrap();
+        let outcome = other.commit(&TestTransactions::new(&direct, Stream::Market), 3).await.unwrap();
         case.proxy.rule(|_| Treatment::Pass);
         case.proxy.release();
         outcome
@@ -187,7 +187,7 @@ async fn an_owner_stopped_between_apply_and_send_stores_nothing() {
     proxy.held(1).await;
     let found = recover::<(), Value>(&direct, MARKET_STEP, 0).await.unwrap();
     let part = Part { partition: 0, fence: found.fence, messages: Vec::new(), position: found.position.unwrap() };
-    let outcomes = Transactions::new(&direct, Stream::Market).commit(&[part]).await.unwrap();
+    let outcomes = TestTransactions::new(&direct, Stream::Market).commit(&[part]).await.unwrap();
     let taken = stream_info(&direct, "MARKET").await.unwrap().state;
     assert_eq!(outcomes, [Outcome::Stored(taken.last_seq)]);
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bus::RecordKind;
-use pipeline_tests::coingecko::{Answer, CoinGecko, polling};
+use pipeline_tests::coingecko::{ScriptedAnswer, CoinGecko, polling};
 use pipeline_tests::health::Watched;
 use pipeline_tests::process::peak_bytes;
 use pipeline_tests::programs::{NEVER, Running, eventually, fail, program, succeed};
@@ -61,7 +61,7 @@ async fn fetch_explains_errors_in_one_line_without_the_key() {
     source.set("early", 1.0, now_ms() + 90_000);
     source.set_raw("dormant", json!({"id": "dormant", "current_price": null, "last_updated": "2025-01-01T00:00:00Z"}));
     let dir = tempfile::tempdir().unwrap();
-    let check = |answer: Option<Answer>, coin: &str, expected: (i32, &str)| {
+    let check = |answer: Option<ScriptedAnswer>, coin: &str, expected: (i32, &str)| {
         answer.into_iter().for_each(|answer| source.say(answer));
         let mut command = program("producer", dir.path());
         command.args(["fetch", "--coin", coin, "--base-url", source.url(), "--plan", "demo"]);
@@ -71,16 +71,16 @@ async fn fetch_explains_errors_in_one_line_without_the_key() {
     };
     let demo_on_pro =
         json!({"timestamp": "x", "error_code": 10011, "status": {"error_message": "demo key CG-topsecret"}});
-    check(Some(Answer::rate_limited("119")), "bitcoin", (1, "Rate Limit"));
-    check(Some(Answer::new(429, "Throttled")), "bitcoin", (1, "Throttled"));
-    check(Some(Answer::html(403, "<html>Access denied, error 1020")), "bitcoin", (1, "403"));
-    check(Some(Answer::html(200, "<html>please sign in")), "bitcoin", (1, "HTML instead of JSON"));
-    check(Some(Answer::new(200, "[{\"id\":\"bitcoin\",\"curr")), "bitcoin", (1, "not JSON"));
-    check(Some(Answer::new(200, "{}")), "bitcoin", (1, "not a list"));
+    check(Some(ScriptedAnswer::rate_limited("119")), "bitcoin", (1, "Rate Limit"));
+    check(Some(ScriptedAnswer::new(429, "Throttled")), "bitcoin", (1, "Throttled"));
+    check(Some(ScriptedAnswer::html(403, "<html>Access denied, error 1020")), "bitcoin", (1, "403"));
+    check(Some(ScriptedAnswer::html(200, "<html>please sign in")), "bitcoin", (1, "HTML instead of JSON"));
+    check(Some(ScriptedAnswer::new(200, "[{\"id\":\"bitcoin\",\"curr")), "bitcoin", (1, "not JSON"));
+    check(Some(ScriptedAnswer::new(200, "{}")), "bitcoin", (1, "not a list"));
     let error = r#"{"error":"coin not found"}"#;
-    check(Some(Answer::new(200, error)), "bitcoin", (1, "the error \"coin not found\"; check --coin"));
-    check(Some(Answer::new(302, "")), "bitcoin", (1, "302: a redirect that names no target; set --base-url"));
-    check(Some(Answer::new(400, demo_on_pro.to_string())), "bitcoin", (2, "COINGECKO_API_KEY"));
+    check(Some(ScriptedAnswer::new(200, error)), "bitcoin", (1, "the error \"coin not found\"; check --coin"));
+    check(Some(ScriptedAnswer::new(302, "")), "bitcoin", (1, "302: a redirect that names no target; set --base-url"));
+    check(Some(ScriptedAnswer::new(400, demo_on_pro.to_string())), "bitcoin", (2, "COINGECKO_API_KEY"));
     check(None, "bitcorn", (2, "no coin \"bitcorn\""));
     check(None, "dormant", (1, "no price"));
     check(None, "ancient", (1, "before 2009"));
@@ -183,7 +183,7 @@ async fn retry_after_is_obeyed_and_the_outage_becomes_a_gap() {
     let _producer = Running::start(&mut polling(&pipeline, &source, "bitcoin", INTERVAL));
     wait_for_events(&pipeline, "bitcoin", &[start]).await;
     source.set("bitcoin", 2.0, start + 600_000);
-    source.say(Answer::rate_limited("2"));
+    source.say(ScriptedAnswer::rate_limited("2"));
     wait_for_events(&pipeline, "bitcoin", &[start, start + 600_000]).await;
     let gaps = pipeline.feed(RecordKind::Gap).await;
     let expected =
@@ -199,7 +199,7 @@ async fn a_slow_answer_is_waited_for_and_polls_do_not_pile_up() {
     let start = now_ms();
     source.set("bitcoin", 1.0, start);
     let page = json!([{"id": "bitcoin", "current_price": 3.0, "last_updated": "2020-01-01T00:00:00Z"}]).to_string();
-    source.say(Answer::new(200, page).after(Duration::from_secs(1)));
+    source.say(ScriptedAnswer::new(200, page).after(Duration::from_secs(1)));
     let _producer = Running::start(&mut polling(&pipeline, &source, "bitcoin", INTERVAL));
     wait_for_events(&pipeline, "bitcoin", &[1_577_836_800_000, start]).await;
     let seen = source.seen();
@@ -249,7 +249,7 @@ async fn a_refused_key_stops_polling_but_not_the_process() {
 async fn it_is_ready_when_both_sides_have_answered() {
     let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
     source.set("bitcoin", 1.0, now_ms());
-    source.say(Answer::rate_limited("1"));
+    source.say(ScriptedAnswer::rate_limited("1"));
     let producer = polling_with_health(&pipeline, &source, &[]);
     assert_eq!(producer.page("/readyz").0, 503);
     assert_eq!(producer.page("/fresh"), (503, "no data yet\n".to_owned()));
@@ -311,16 +311,16 @@ async fn no_part_of_the_key_is_shown_wherever_an_answer_is_cut() {
     let padding = |length: usize| "x".repeat(length);
     // After some 140 bytes the key crosses the end of the printed part.
     let answers = [
-        Answer::new(500, padding(140) + KEY),
-        Answer::new(500, padding(130) + &escaped),
-        Answer::new(500, padding(130) + &encoded),
-        Answer::new(500, format!("{}{}", padding(140), &KEY[..20])),
-        Answer::new(500, " ".repeat(100_000) + KEY),
-        Answer::new(401, words(padding(140) + KEY)),
-        Answer::new(401, words(padding(100)).replace(&padding(100), &escaped)),
-        Answer::new(200, format!(r#"{{"error":"{}{KEY}"}}"#, padding(140))),
-        Answer::html(403, &format!("<html>{}{}", padding(140), KEY.to_lowercase())),
-        Answer::html(302, &format!("<html><a href=\"https://elsewhere/?key={KEY}\">moved</a>"))
+        ScriptedAnswer::new(500, padding(140) + KEY),
+        ScriptedAnswer::new(500, padding(130) + &escaped),
+        ScriptedAnswer::new(500, padding(130) + &encoded),
+        ScriptedAnswer::new(500, format!("{}{}", padding(140), &KEY[..20])),
+        ScriptedAnswer::new(500, " ".repeat(100_000) + KEY),
+        ScriptedAnswer::new(401, words(padding(140) + KEY)),
+        ScriptedAnswer::new(401, words(padding(100)).replace(&padding(100), &escaped)),
+        ScriptedAnswer::new(200, format!(r#"{{"error":"{}{KEY}"}}"#, padding(140))),
+        ScriptedAnswer::html(403, &format!("<html>{}{}", padding(140), KEY.to_lowercase())),
+        ScriptedAnswer::html(302, &format!("<html><a href=\"https://elsewhere/?key={KEY}\">moved</a>"))
             .with_header("location", &format!("https://elsewhere/?x_cg_demo_api_key={KEY}")),
     ];
     for answer in answers {
@@ -338,7 +338,7 @@ async fn no_part_of_the_key_is_shown_wherever_an_answer_is_cut() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_producer_shows_no_part_of_the_key() {
     let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
-    source.say(Answer::new(401, "x".repeat(140) + KEY));
+    source.say(ScriptedAnswer::new(401, "x".repeat(140) + KEY));
     let mut command = polling(&pipeline, &source, "bitcoin", INTERVAL);
     command.args(["--plan", "demo"]).env("COINGECKO_API_KEY", KEY);
     let producer = Watched::start(&mut command, shows_no_part_of_the_key);
@@ -358,7 +358,7 @@ async fn a_hostile_answer_costs_little_memory() {
     let producer = Watched::start(&mut polling(&pipeline, &source, &coins.join(","), INTERVAL), |_| ());
     eventually("a normal answer is published", || producer.metric("published_total{kind=\"tick\"}") == Some(250.0));
     let normal = peak_bytes(producer.process.id()).unwrap();
-    let bomb = Answer::bomb(1_040_000);
+    let bomb = ScriptedAnswer::bomb(1_040_000);
     assert!(bomb.bytes() < 45_000, "{} bytes on the wire", bomb.bytes());
     source.always_say(Some(bomb));
     eventually("it is refused", || {
@@ -373,17 +373,17 @@ async fn a_hostile_answer_costs_little_memory() {
 async fn more_entries_than_coins_asked_for_are_refused() {
     let source = CoinGecko::start().await;
     let dir = tempfile::tempdir().unwrap();
-    let check = |answer: Answer, expected: &str| {
+    let check = |answer: ScriptedAnswer, expected: &str| {
         source.say(answer);
         let (code, error) = fail(program("producer", dir.path()).args(["fetch", "--base-url", source.url()]));
         assert!(code == 1 && error.contains(expected), "{code} {error}");
     };
     let quote = json!({"id": "bitcoin", "current_price": 1.0, "last_updated": "2025-01-01T00:00:00Z"});
-    check(Answer::new(200, json!([quote, quote]).to_string()), "more entries than the 1 asked for");
-    check(Answer::new(200, format!("[{}", " ".repeat(1_000_000))), "more than 69632 bytes");
+    check(ScriptedAnswer::new(200, json!([quote, quote]).to_string()), "more entries than the 1 asked for");
+    check(ScriptedAnswer::new(200, format!("[{}", " ".repeat(1_000_000))), "more than 69632 bytes");
     // An answer that is too long and no price keeps its class.
-    check(Answer::html(403, &format!("<html>{}", "x".repeat(1_000_000))), "may be blocked");
-    check(Answer::new(429, "Throttled ".repeat(100_000)), "answered 429: more than 69632 bytes: Throttled Throttled");
+    check(ScriptedAnswer::html(403, &format!("<html>{}", "x".repeat(1_000_000))), "may be blocked");
+    check(ScriptedAnswer::new(429, "Throttled ".repeat(100_000)), "answered 429: more than 69632 bytes: Throttled Throttled");
 }
 
 #[tokio::test(flavor = "multi_thread")]

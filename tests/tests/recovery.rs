@@ -18,7 +18,7 @@ use pipeline_tests::proxy::Proxy;
 use pipeline_tests::server::Server;
 use pipeline_tests::test_pipeline::TestPipeline;
 use pipeline_tests::ticks::{instruments, publish_tick, publish_tick_of, tick_line};
-use pipeline_tests::transactions::{Outcome, Transactions};
+use pipeline_tests::transactions::{Outcome, TestTransactions};
 use serde_json::{Value, json};
 use step::part::{Outgoing, Part, Role};
 use step::transaction::MESSAGES_MAX;
@@ -366,7 +366,7 @@ async fn states_of_more_bytes_than_one_read_returns_are_recovered() {
     const BYTES: usize = 250_000;
     let server = Server::with_streams().await;
     let connection = server.connect("stream-processor").await;
-    let transactions = Transactions::new(&connection, Stream::Market);
+    let transactions = TestTransactions::new(&connection, Stream::Market);
     let state = |idx: usize| Outgoing {
         subject: format!("checkpoint.market.3.state.coin-{idx}.usd"),
         // Version 4, one applied input, the first.

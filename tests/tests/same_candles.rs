@@ -9,7 +9,7 @@ use market::tick::TickLine;
 use market::windowing::EventTimePolicy;
 use market::{Instrument, Window};
 use pipeline_tests::harness::{
-    End, KINDS, Message, Record, STORED_MS, Store, Turn, feed, gap, heartbeat, lines, newest, run_both, tick,
+    End, KINDS, LogMessage, Record, STORED_MS, Store, Turn, feed, gap, heartbeat, lines, newest, run_both, tick,
 };
 use pipeline_tests::oracle::{self, close_enough};
 use proptest::prelude::*;
@@ -184,7 +184,7 @@ pub(crate) fn turns() -> impl Strategy<Value = Vec<Turn>> {
 }
 
 /// Each input in a commit of its own, by one instance.
-fn one_by_one(feed: &[Message]) -> [Store; 2] {
+fn one_by_one(feed: &[LogMessage]) -> [Store; 2] {
     let turn = Turn { instance: 0, inputs: 1, is_live: true, end: End::Commit };
     run_both(EventTimePolicy::default(), feed, [&vec![turn; feed.len()], &vec![turn; 16 * feed.len()]])
 }

@@ -13,7 +13,7 @@ use market::watermark::Watermark;
 use market::windowing::{EventTimePolicy, Issue, Windowing};
 use market::{Candle, EventTime, Instrument, Window};
 use serde::{Deserialize, Serialize};
-use step::{Applied, Figure, Input, Operator, Outputs, SkipLog};
+use step::{Applied, CounterValue, Input, Operator, Outputs, SkipLog};
 
 /// MARKET → STATS.
 #[derive(Debug)]
@@ -111,15 +111,15 @@ impl Operator for Aggregation {
         state.watermark.value(self.settings.disorder)
     }
 
-    fn figures(counts: &AggregationCounts) -> Vec<Figure> {
-        let ticks = |outcome, count| Figure {
+    fn counter_values(counts: &AggregationCounts) -> Vec<CounterValue> {
+        let ticks = |outcome, count| CounterValue {
             metric: "ticks",
             help: "Prices by outcome",
             labels: vec![("outcome", outcome)],
             count,
         };
         let ticks = [ticks("aggregated", counts.prices), ticks("unreadable", counts.unreadable)];
-        let of_windows = Figure::of_windows(counts.candles, &counts.coarser, counts.spans_dropped);
+        let of_windows = CounterValue::of_windows(counts.candles, &counts.coarser, counts.spans_dropped);
         ticks.into_iter().chain(of_windows).collect()
     }
 }

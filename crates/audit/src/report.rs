@@ -17,7 +17,7 @@ const SHOWN_MAX: usize = 20;
 
 /// Numbers of rows by result of their comparison.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct RowCounts {
+pub struct ComparisonCounts {
     /// Expected rows: equal + different + missing.
     pub checked: u64,
     /// Rows equal to the expected ones.
@@ -32,7 +32,7 @@ pub struct RowCounts {
     pub not_checkable: u64,
 }
 
-impl AddAssign for RowCounts {
+impl AddAssign for ComparisonCounts {
     fn add_assign(&mut self, more: Self) {
         self.checked += more.checked;
         self.equal += more.equal;
@@ -45,7 +45,7 @@ impl AddAssign for RowCounts {
 
 /// The counts of one record kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct KindRowCounts {
+pub struct KindComparison {
     /// The stream of the rows.
     #[serde(serialize_with = "displayed")]
     pub stream: Stream,
@@ -54,7 +54,7 @@ pub struct KindRowCounts {
     pub kind: RecordKind,
     /// The counts.
     #[serde(flatten)]
-    pub counts: RowCounts,
+    pub counts: ComparisonCounts,
 }
 
 /// A row that differs from the expected one.
@@ -116,7 +116,7 @@ pub struct AuditReport {
     /// Last sequence of FEED.
     pub feed_end: u64,
     /// The counts of each kind.
-    pub kinds: Vec<KindRowCounts>,
+    pub kinds: Vec<KindComparison>,
     /// The first differences.
     pub differences: Vec<RowDifference>,
 }
@@ -134,7 +134,7 @@ impl Default for AuditReport {
         let stats = STATS_WINDOWS.map(RecordKind::Stats).into_iter().chain([RecordKind::HourOfDay]);
         let kinds =
             market.map(|kind| (Stream::Market, kind)).into_iter().chain(stats.map(|kind| (Stream::Stats, kind)));
-        let empty = |(stream, kind)| KindRowCounts { stream, kind, counts: RowCounts::default() };
+        let empty = |(stream, kind)| KindComparison { stream, kind, counts: ComparisonCounts::default() };
         Self {
             windows: 0,
             equal: 0,
@@ -169,7 +169,7 @@ impl AuditReport {
     /// Adds the comparison of one kind of rows of an instrument.
     pub(crate) fn compared<R: Row>(&mut self, kind: RecordKind, instrument: &str, compared: &Compared<R>) {
         let Compared { equal, different, missing, extra, unreadable, not_checkable, .. } = compared;
-        let counts = RowCounts {
+        let counts = ComparisonCounts {
             checked: equal + (different.len() + missing.len()) as u64,
             equal: *equal,
             different: different.len() as u64,
@@ -192,7 +192,7 @@ impl AuditReport {
         unreadable.iter().for_each(|place| show(Mismatch::Extra, format!("unreadable: {place}"), None, None));
     }
 
-    fn count(&mut self, kind: RecordKind, counts: &RowCounts) {
+    fn count(&mut self, kind: RecordKind, counts: &ComparisonCounts) {
         let is_window = matches!(kind, RecordKind::Candle | RecordKind::Stats(_) | RecordKind::HourOfDay);
         let (checked, equal) = match is_window {
             true => (&mut self.windows, &mut self.equal),

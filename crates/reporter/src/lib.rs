@@ -38,15 +38,15 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Draw actual against predicted prices into a PNG file
-    Plot(plot::Args),
+    Plot(plot::PlotArgs),
     /// Print the newest rows of every table, with the last price
-    Tables(tables::Args),
+    Tables(tables::TablesArgs),
     /// Write the figures of a run as JSON: holdout scores and record counts
-    Metrics(summary::Args),
+    Metrics(summary::MetricsArgs),
     /// Print live messages, one line each; needs no password
-    Watch(watch::Args),
+    Watch(watch::WatchArgs),
     /// Serve a web page: live price, tables, the plot, health
-    Run(web::Args),
+    Run(web::PageArgs),
     /// Ask a running reporter whether it is ready; exit code 1 if it is not
     Health(AskArgs),
 }

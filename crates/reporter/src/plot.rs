@@ -19,5 +19,5 @@ mod title;
 
 pub use bars::{Bar, bars};
 pub use canvas::Image;
-pub use command::{Args, run};
+pub use command::{PlotArgs, run};
 pub use drawing::{draw, no_data};

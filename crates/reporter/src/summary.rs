@@ -15,7 +15,7 @@ use crate::output;
 
 /// Writes a summary of a run as JSON: holdout scores and record counts.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Args {
+pub struct MetricsArgs {
     /// Model card; without the file, the summary has no scores
     #[arg(long, env = "CANDLEWIRE_MODEL_CARD", default_value = "out/model-card.json", value_name = "FILE")]
     pub model_card: PathBuf,
@@ -127,7 +127,7 @@ struct RejectedBy {
 /// # Errors
 /// Exit code 2 if the card or the producer's summary is unreadable or the file cannot be written; otherwise a failed
 /// request to NATS.
-pub async fn run(args: &Args, nats: &NatsArgs) -> anyhow::Result<()> {
+pub async fn run(args: &MetricsArgs, nats: &NatsArgs) -> anyhow::Result<()> {
     let card = read_card(&args.model_card).exit_code(Code::BadConfig)?;
     let producer = match &args.producer_summary {
         Some(path) => read_summary(path).exit_code(Code::BadConfig)?,

@@ -13,7 +13,7 @@ use crate::{output, volume};
 
 /// Prints the newest rows of every table, with the last price.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Args {
+pub struct TablesArgs {
     /// Only this coin
     #[arg(long, requires = "quote")]
     pub coin: Option<String>,
@@ -34,7 +34,7 @@ const TAIL: u64 = 2_048;
 ///
 /// # Errors
 /// Exit code 2 if the instrument is not valid; otherwise no server, no streams, or a missing permission.
-pub async fn run(args: &Args, nats: &NatsArgs) -> anyhow::Result<()> {
+pub async fn run(args: &TablesArgs, nats: &NatsArgs) -> anyhow::Result<()> {
     let instrument = match (&args.coin, &args.quote) {
         (Some(coin), Some(quote)) => Some(Instrument::new(coin, quote).exit_code(Code::BadConfig)?),
         _ => None,

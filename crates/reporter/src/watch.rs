@@ -15,7 +15,7 @@ use crate::output::{self, Printed};
 
 /// Prints live messages, one line each; needs no password.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Args {
+pub struct WatchArgs {
     /// Subject to watch, such as live.price.bitcoin.usdt or live.stats.1h.>
     #[arg(default_value = "live.price.>", env = "CANDLEWIRE_WATCH")]
     pub subject: String,
@@ -46,7 +46,7 @@ const SILENCE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// Exit code 2 if the subject cannot be watched; otherwise the server refuses.
-pub async fn run(args: &Args, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::Result<()> {
+pub async fn run(args: &WatchArgs, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::Result<()> {
     check_subject(&args.subject).exit_code(Code::BadConfig)?;
     let Some(connection) = Connection::wait(nats, None, &Health::new(), shutdown).await? else { return Ok(()) };
     // The subscription starts before the last value is read, so that no message between the two is missed.
@@ -106,7 +106,7 @@ struct Watcher {
 
 impl Watcher {
     /// Prints the last known value, if the subject names a single one, and marks it as such.
-    async fn last_known(&mut self, connection: &Connection, args: &Args) -> anyhow::Result<Printed> {
+    async fn last_known(&mut self, connection: &Connection, args: &WatchArgs) -> anyhow::Result<Printed> {
         let Some((stream, stored)) = subject::stored_of_live(&args.subject, args.partitions) else {
             return Ok(Printed::Yes);
         };

@@ -32,7 +32,7 @@ use crate::view::View;
 
 /// Serves a web page: live price, tables, the plot, health.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Args {
+pub struct PageArgs {
     /// Address of the page; port 0 takes a free port and logs it
     #[arg(long, env = "CANDLEWIRE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
     pub listen: SocketAddr,
@@ -59,7 +59,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 ///
 /// # Errors
 /// Exit code 2 if the port is taken; otherwise an error of NATS that waiting does not solve.
-pub async fn run(args: &Args, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::Result<()> {
+pub async fn run(args: &PageArgs, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::Result<()> {
     nats.check(Some(crate::user::USER))?;
     let listener = TcpListener::bind(args.listen)
         .await

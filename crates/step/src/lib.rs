@@ -11,7 +11,7 @@
 //! use bus::stream::{STATS_STEP, Step, Stream};
 //! use market::windowing::EventTimePolicy;
 //! use market::{Candle, EventTime, Instrument};
-//! use step::{Applied, Figure, Input, Operator, Outputs};
+//! use step::{Applied, CounterValue, Input, Operator, Outputs};
 //!
 //! /// Adds up numbers and emits each sum.
 //! struct Adding;
@@ -45,7 +45,7 @@
 //!         EventTime::MIN
 //!     }
 //!
-//!     fn figures((): &()) -> Vec<Figure> {
+//!     fn counter_values((): &()) -> Vec<CounterValue> {
 //!         Vec::new()
 //!     }
 //! }
@@ -93,7 +93,7 @@ mod worker;
 
 pub use args::{EventTimeArgs, InstanceArgs, ServeArgs};
 pub use context::{Context, OnCommit};
-pub use operator::{Applied, Figure, Input, Operator};
+pub use operator::{Applied, CounterValue, Input, Operator};
 pub use outputs::Outputs;
 pub use partition::{INPUT_BYTES_MAX, INPUT_MESSAGES_MAX};
 pub use serve::{run, serve};

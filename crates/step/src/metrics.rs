@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use service::Metrics;
 
-use crate::operator::Figure;
+use crate::operator::CounterValue;
 use crate::part::Part;
 
 /// From half a millisecond to 16 seconds.
@@ -81,13 +81,13 @@ impl StepMetrics {
         self.fenced.inc();
     }
 
-    fn count(&self, figure: &Figure, more: u64) {
-        if figure.labels.is_empty() {
-            self.all.register::<Counter>(figure.metric, figure.help).inc_by(more);
+    fn count(&self, counter: &CounterValue, more: u64) {
+        if counter.labels.is_empty() {
+            self.all.register::<Counter>(counter.metric, counter.help).inc_by(more);
         } else {
             let family: Family<Vec<(&'static str, &'static str)>, Counter> =
-                self.all.register(figure.metric, figure.help);
-            family.get_or_create(&figure.labels).inc_by(more);
+                self.all.register(counter.metric, counter.help);
+            family.get_or_create(&counter.labels).inc_by(more);
         }
     }
 
@@ -97,7 +97,7 @@ impl StepMetrics {
     }
 
     /// The gauges of a partition, until they are dropped.
-    pub(crate) fn partition(&self, partition: u32, counted: Vec<Figure>) -> PartitionMetrics {
+    pub(crate) fn partition(&self, partition: u32, counted: Vec<CounterValue>) -> PartitionMetrics {
         PartitionMetrics { step: self.clone(), labels: [("partition", partition.to_string())], counted }
     }
 }
@@ -108,7 +108,7 @@ pub(crate) struct PartitionMetrics {
     step: StepMetrics,
     labels: [(&'static str, String); 1],
     /// Counts up to the last commit: only the increase since then is added to the counters of this process.
-    counted: Vec<Figure>,
+    counted: Vec<CounterValue>,
 }
 
 impl PartitionMetrics {
@@ -124,14 +124,14 @@ impl PartitionMetrics {
     }
 
     /// Records a stored commit up to `position`, with the counts since the partition began.
-    pub(crate) fn stored(&mut self, position: u64, figures: Vec<Figure>) {
+    pub(crate) fn stored(&mut self, position: u64, counters: Vec<CounterValue>) {
         self.step.commits.inc();
         self.step.position.get_or_create(&self.labels).set(gauged(position));
-        for figure in &figures {
-            let before = self.counted.iter().find(|before| before.is_same(figure)).map_or(0, |before| before.count);
-            self.step.count(figure, figure.count.saturating_sub(before));
+        for counter in &counters {
+            let before = self.counted.iter().find(|before| before.is_same(counter)).map_or(0, |before| before.count);
+            self.step.count(counter, counter.count.saturating_sub(before));
         }
-        self.counted = figures;
+        self.counted = counters;
     }
 }
 
@@ -152,8 +152,8 @@ fn gauged(number: u64) -> i64 {
 mod tests {
     use super::*;
 
-    fn ticks(outcome: &'static str, count: u64) -> Figure {
-        Figure { metric: "ticks", help: "Ticks", labels: vec![("outcome", outcome)], count }
+    fn ticks(outcome: &'static str, count: u64) -> CounterValue {
+        CounterValue { metric: "ticks", help: "Ticks", labels: vec![("outcome", outcome)], count }
     }
 
     #[test]

@@ -82,12 +82,12 @@ pub trait Operator: Send + Sync + 'static {
     fn watermark(&self, state: &Self::State) -> EventTime;
 
     /// The counts as metrics.
-    fn figures(counts: &Self::Counts) -> Vec<Figure>;
+    fn counter_values(counts: &Self::Counts) -> Vec<CounterValue>;
 }
 
 /// A count as a metric.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Figure {
+pub struct CounterValue {
     /// Name of the counter, without prefix and `_total`.
     pub metric: &'static str,
     /// The help text of the counter, in one sentence.
@@ -98,7 +98,7 @@ pub struct Figure {
     pub count: u64,
 }
 
-impl Figure {
+impl CounterValue {
     /// The counter of final windows: `candles_final`.
     pub fn candles(count: u64) -> Self {
         Self { metric: "candles_final", help: "Windows that became final, of all kinds", labels: Vec::new(), count }
@@ -106,18 +106,18 @@ impl Figure {
 
     /// Counters of windows: `candles_final`, `spans_dropped`, and `ticks_coarser` by window.
     pub fn of_windows(candles: u64, coarser: &BTreeMap<Window, u64>, spans_dropped: u64) -> Vec<Self> {
-        let figure = |metric, help, labels, count| Self { metric, help, labels, count };
+        let counter = |metric, help, labels, count| Self { metric, help, labels, count };
         let dropped = "Spans that coverage had no room for: it understates";
-        let mut figures = vec![Self::candles(candles), figure("spans_dropped", dropped, Vec::new(), spans_dropped)];
-        figures.extend(coarser.iter().map(|(window, &count)| {
-            figure(
+        let mut counters = vec![Self::candles(candles), counter("spans_dropped", dropped, Vec::new(), spans_dropped)];
+        counters.extend(coarser.iter().map(|(window, &count)| {
+            counter(
                 "ticks_coarser",
                 "Bars of which no window of a kind holds all",
                 vec![("window", window.name())],
                 count,
             )
         }));
-        figures
+        counters
     }
 
     /// Whether both have the same metric and labels.

@@ -215,12 +215,12 @@ impl<O: Operator> Worker<O> {
         let (partition, input) = (self.setup.partition, O::STEP.input);
         match report {
             PartitionReport::Attached => self.shared.readiness.set_attached(partition),
-            PartitionReport::Committed { part, figures } => {
+            PartitionReport::Committed { part, counters } => {
                 if let Some(on_commit) = &self.shared.context.on_commit {
                     on_commit(&part.messages);
                 }
                 if let Some(metrics) = &mut self.metrics {
-                    metrics.stored(part.position.position, figures);
+                    metrics.stored(part.position.position, counters);
                 }
             }
             PartitionReport::Overtaken => {
@@ -242,7 +242,7 @@ impl<O: Operator> Worker<O> {
     /// Starts the metrics with the counts of the checkpoint.
     fn note_counts(&mut self, event: &EventOf<O>) {
         if let Event::Recovered(checkpoint) = event {
-            let counts = checkpoint.position.as_ref().map(|position| O::figures(&position.counts));
+            let counts = checkpoint.position.as_ref().map(|position| O::counter_values(&position.counts));
             self.metrics = Some(self.shared.metrics.partition(self.setup.partition, counts.unwrap_or_default()));
         }
     }

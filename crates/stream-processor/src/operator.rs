@@ -14,7 +14,7 @@ use market::watermark::WatermarkAdvance;
 use market::windowing::{EventTimePolicy, Issue, Windowing};
 use market::{Candle, EventTime, Instrument, Span, Window};
 use serde::{Deserialize, Serialize};
-use step::{Applied, Figure, Input, Operator, Outputs};
+use step::{Applied, CounterValue, Input, Operator, Outputs};
 
 /// FEED → MARKET.
 #[derive(Debug, Clone, Copy)]
@@ -112,8 +112,8 @@ impl Operator for Processing {
         state.acceptance.watermark(self.settings)
     }
 
-    fn figures(counts: &ProcessingCounts) -> Vec<Figure> {
-        let ticks = |labels, count| Figure {
+    fn counter_values(counts: &ProcessingCounts) -> Vec<CounterValue> {
+        let ticks = |labels, count| CounterValue {
             metric: "ticks",
             help: "Ticks by outcome; refused heartbeats and gaps count as rejected",
             labels,
@@ -124,7 +124,7 @@ impl Operator for Processing {
         let rejected = counts.rejected.iter();
         let rejected =
             rejected.map(|(reason, &count)| ticks(vec![("outcome", "rejected"), ("reason", reason.as_str())], count));
-        let of_windows = Figure::of_windows(counts.candles, &counts.coarser, counts.spans_dropped);
+        let of_windows = CounterValue::of_windows(counts.candles, &counts.coarser, counts.spans_dropped);
         outcomes.into_iter().chain(rejected).chain(of_windows).collect()
     }
 }

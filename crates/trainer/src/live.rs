@@ -29,7 +29,7 @@ use market::heartbeat::HeartbeatLine;
 use market::windowing::EventTimePolicy;
 use market::{Candle, EventTime, Instrument, Tick};
 use serde::{Deserialize, Serialize};
-use step::{Applied, Figure, Input, Operator, Outputs, SkipLog};
+use step::{Applied, CounterValue, Input, Operator, Outputs, SkipLog};
 use store::archive::Through;
 
 pub use self::counts::Counts;
@@ -56,7 +56,7 @@ impl Forecasting {
 
 /// The state of an instrument; `None` before its first record.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct State(Option<Box<InstrumentForecast>>);
+pub struct ForecastState(Option<Box<InstrumentForecast>>);
 
 /// A line of MARKET.
 enum Record<'a> {
@@ -79,7 +79,7 @@ impl Record<'_> {
 
 impl Operator for Forecasting {
     const STEP: Step = FORECAST_STEP;
-    type State = State;
+    type State = ForecastState;
     type Counts = Counts;
 
     fn event_time(&self) -> EventTimePolicy {
@@ -90,7 +90,7 @@ impl Operator for Forecasting {
         self.config.fingerprint()
     }
 
-    fn apply(&self, input: Input<'_>, state: &mut State, counts: &mut Counts, outputs: &mut Outputs) -> Applied {
+    fn apply(&self, input: Input<'_>, state: &mut ForecastState, counts: &mut Counts, outputs: &mut Outputs) -> Applied {
         let is_selected = |instrument: &&Instrument| self.config.only.as_ref().is_none_or(|only| only == *instrument);
         let Some(instrument) = input.instrument.filter(|_| input.is_known_schema) else {
             counts.unreadable += 1;
@@ -138,16 +138,16 @@ impl Operator for Forecasting {
     }
 
     /// Returns nothing: the stream-processor and the aggregator publish provisional candles.
-    fn provisional(&self, _: &Instrument, _: &State) -> Vec<Candle> {
+    fn provisional(&self, _: &Instrument, _: &ForecastState) -> Vec<Candle> {
         Vec::new()
     }
 
-    fn watermark(&self, state: &State) -> EventTime {
+    fn watermark(&self, state: &ForecastState) -> EventTime {
         state.0.as_ref().map_or(EventTime::MIN, |forecast| forecast.watermark(&self.config))
     }
 
-    fn figures(counts: &Counts) -> Vec<Figure> {
-        counts.figures()
+    fn counter_values(counts: &Counts) -> Vec<CounterValue> {
+        counts.counter_values()
     }
 }
 

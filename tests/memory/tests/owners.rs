@@ -13,7 +13,7 @@ use market::{Candle, EventTime, Instrument};
 use memory_log::{InputLog, Memory, Owner};
 use step::checkpoint::decode_state;
 use step::partition::Ended;
-use step::{Applied, Figure, Input, Operator, Outputs};
+use step::{Applied, CounterValue, Input, Operator, Outputs};
 
 /// Adds up numbers and emits each sum. A line such as `?7` waits once per process.
 #[derive(Default)]
@@ -68,7 +68,7 @@ impl Operator for Adding {
         EventTime::MIN
     }
 
-    fn figures(_: &u64) -> Vec<Figure> {
+    fn counter_values(_: &u64) -> Vec<CounterValue> {
         Vec::new()
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::jetstream::{StoredMessage, Sync};
+use crate::jetstream::{LogEntry, Sync};
 use crate::seed::Seed;
 use crate::world::wire::EPOCH_MS;
 use crate::world::{Disruption, Published, RunPlan, RunResult, ScheduledDisruption, World};
@@ -57,7 +57,7 @@ fn two_prices_behind_a_loss() -> (RunPlan, Vec<Published>) {
     (plan, script)
 }
 
-fn lines(history: &[StoredMessage], kind: &str) -> Vec<Value> {
+fn lines(history: &[LogEntry], kind: &str) -> Vec<Value> {
     let of_kind = history.iter().filter(|stored| stored.message.subject.contains(&format!(".{kind}.")));
     let lines = of_kind.flat_map(|stored| stored.message.payload.split(|&byte| byte == b'\n'));
     lines.map(|line| serde_json::from_slice(line).unwrap()).collect()

@@ -44,7 +44,7 @@ fn tick(id: &str) -> Request {
 
 /// Everything stored, as sequence and text.
 fn stored(model: &JetStream) -> String {
-    let line = |stored: &simulation::jetstream::StoredMessage| {
+    let line = |stored: &simulation::jetstream::LogEntry| {
         let last = stored.message.subject.rsplit('.').next().unwrap_or_default().to_owned();
         format!("{} {last} {}", stored.seq, String::from_utf8_lossy(&stored.message.payload))
     };

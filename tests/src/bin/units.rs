@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pipeline_tests::units::{Active, Root, State, Unit, control, supervise};
+use pipeline_tests::units::{Active, Root, UnitState, Unit, control, supervise};
 
 /// Runs the shipped systemd units below a folder filled by `scripts/install --destdir`, without systemd
 #[derive(Debug, Parser)]
@@ -134,7 +134,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
         }
         Verb::IsActive { units } => {
-            let is = |state: State| state.active == Active::Active;
+            let is = |state: UnitState| state.active == Active::Active;
             return each(&root, &units, |state| println!("{}", state.active.word()), is, 3);
         }
         Verb::IsFailed { units } => {
@@ -170,8 +170,8 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn each(
     root: &Root,
     units: &[String],
-    print: impl Fn(&State),
-    is: impl Fn(State) -> bool,
+    print: impl Fn(&UnitState),
+    is: impl Fn(UnitState) -> bool,
     code: u8,
 ) -> anyhow::Result<ExitCode> {
     let mut all = true;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::image::{Image, Images};
+use super::image::{BuiltImage, Images};
 use super::{below, run};
 use crate::process::signal;
 use crate::programs::{NEVER, Running, children, eventually, succeed};
@@ -33,7 +33,7 @@ pub struct Project {
 pub struct Container {
     name: String,
     process: Running,
-    image: Image,
+    image: BuiltImage,
     env: BTreeMap<String, String>,
     log: PathBuf,
 }
@@ -77,7 +77,7 @@ impl Project {
     }
 
     /// The image of a service.
-    pub fn image(&self, service: &str) -> &Image {
+    pub fn image(&self, service: &str) -> &BuiltImage {
         self.images.get(self.service(service)["build"]["target"].as_str().unwrap())
     }
 

@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 /// The steps from one FROM to the next.
 #[derive(Debug, Clone)]
-pub struct Stage {
+pub struct BuildStage {
     /// Name of the stage, as COPY and other stages use it.
     pub name: String,
     /// The stage or image that it starts from.
     pub base: String,
     /// Its steps.
-    pub steps: Vec<Step>,
+    pub steps: Vec<Instruction>,
 }
 
 /// An instruction.
 #[derive(Debug, Clone)]
-pub struct Step {
+pub struct Instruction {
     /// Its keyword, in capitals.
     pub word: String,
     /// Its flags, without the dashes.
@@ -24,7 +24,7 @@ pub struct Step {
     pub rest: String,
 }
 
-impl Step {
+impl Instruction {
     /// The value of a flag.
     pub fn flag(&self, name: &str) -> Option<&str> {
         self.flags.iter().find(|(of, _)| of == name).map(|(_, value)| value.as_str())
@@ -63,15 +63,15 @@ pub(super) fn words(text: &str) -> Vec<String> {
 ///
 /// # Panics
 /// The file has a construct that this parser does not know.
-pub fn parse(text: &str) -> Vec<Stage> {
-    let mut stages: Vec<Stage> = Vec::new();
+pub fn parse(text: &str) -> Vec<BuildStage> {
+    let mut stages: Vec<BuildStage> = Vec::new();
     for instruction in instructions(text) {
         let step = step(&instruction);
         if step.word == "FROM" {
             let words = step.words();
             let [base, how, name] = &words[..] else { panic!("FROM image AS name: {instruction}") };
             assert!(how.eq_ignore_ascii_case("as"), "{instruction}");
-            stages.push(Stage { name: name.clone(), base: base.clone(), steps: Vec::new() });
+            stages.push(BuildStage { name: name.clone(), base: base.clone(), steps: Vec::new() });
         } else {
             stages.last_mut().expect("FROM comes first").steps.push(step);
         }
@@ -93,7 +93,7 @@ fn instructions(text: &str) -> Vec<String> {
     instructions
 }
 
-fn step(instruction: &str) -> Step {
+fn step(instruction: &str) -> Instruction {
     let (word, mut rest) = instruction.split_once(' ').unwrap_or((instruction, ""));
     let mut flags = Vec::new();
     while let Some(after) = rest.trim_start().strip_prefix("--") {
@@ -102,5 +102,5 @@ fn step(instruction: &str) -> Step {
         flags.push((name.to_owned(), value.to_owned()));
         rest = after;
     }
-    Step { word: word.to_uppercase(), flags, rest: rest.trim().to_owned() }
+    Instruction { word: word.to_uppercase(), flags, rest: rest.trim().to_owned() }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::dockerfile::{Stage, Step, words};
+use super::dockerfile::{BuildStage, Instruction, words};
 use super::{below, run};
 use crate::programs::{programs, succeed};
 use crate::server::checkout;
@@ -34,7 +34,7 @@ const HOST: [&str; 6] = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc"];
 
 /// The image of one target.
 #[derive(Debug, Clone, Default)]
-pub struct Image {
+pub struct BuiltImage {
     /// Its files.
     pub root: PathBuf,
     /// Its environment.
@@ -60,7 +60,7 @@ pub struct Image {
 /// All targets of the Dockerfile.
 #[derive(Debug)]
 pub struct Images {
-    images: BTreeMap<String, Image>,
+    images: BTreeMap<String, BuiltImage>,
     dir: PathBuf,
 }
 
@@ -73,12 +73,12 @@ impl Images {
     }
 
     /// The image of a target.
-    pub fn get(&self, target: &str) -> &Image {
+    pub fn get(&self, target: &str) -> &BuiltImage {
         self.images.get(target).unwrap_or_else(|| panic!("the Dockerfile has no target {target}"))
     }
 
     /// All images with a program, by name.
-    pub fn programs(&self) -> impl Iterator<Item = (&str, &Image)> {
+    pub fn programs(&self) -> impl Iterator<Item = (&str, &BuiltImage)> {
         self.images.iter().filter(|(_, image)| !image.entrypoint.is_empty()).map(|(name, image)| (name.as_str(), image))
     }
 
@@ -88,7 +88,7 @@ impl Images {
         files(&self.get(target).root).into_iter().filter(|file| !base.contains(file)).collect()
     }
 
-    fn perform(stages: &[Stage]) -> Self {
+    fn perform(stages: &[BuildStage]) -> Self {
         let mut images = Self { images: BTreeMap::new(), dir: folder() };
         images.make_base();
         for stage in stages {
@@ -98,10 +98,10 @@ impl Images {
         images
     }
 
-    fn stage(&self, stage: &Stage) -> Image {
+    fn stage(&self, stage: &BuildStage) -> BuiltImage {
         let mut image = match self.images.get(&stage.base) {
             Some(base) => base.clone(),
-            None => Image { user: "0:0".to_owned(), workdir: "/".to_owned(), ..Image::default() },
+            None => BuiltImage { user: "0:0".to_owned(), workdir: "/".to_owned(), ..BuiltImage::default() },
         };
         let before = std::mem::replace(&mut image.root, self.dir.join(&stage.name));
         match &stage.base {
@@ -128,7 +128,7 @@ impl Images {
         image
     }
 
-    fn step(&self, image: &mut Image, step: &Step) {
+    fn step(&self, image: &mut BuiltImage, step: &Instruction) {
         match step.word.as_str() {
             "COPY" => self.copy_step(image, step),
             "RUN" => self.run_step(image, step),
@@ -151,7 +151,7 @@ impl Images {
         }
     }
 
-    fn copy_step(&self, image: &Image, step: &Step) {
+    fn copy_step(&self, image: &BuiltImage, step: &Instruction) {
         assert!(step.flags.iter().all(|(name, _)| name == "from"), "not understood: {step:?}");
         let words = step.words();
         let (to, sources) = words.split_last().unwrap();
@@ -178,7 +178,7 @@ impl Images {
 
     /// Executes a RUN step on the host's Debian, where cargo has built already and apt-get only records the requested
     /// packages.
-    fn run_step(&self, image: &mut Image, step: &Step) {
+    fn run_step(&self, image: &mut BuiltImage, step: &Instruction) {
         let scratch = tempfile::tempdir_in(&self.dir).unwrap();
         let stand_ins = scratch.path().join("stand-ins");
         std::fs::create_dir(&stand_ins).unwrap();

@@ -12,7 +12,7 @@ use anyhow::{Context, bail, ensure};
 use super::file::{Unit, full_name};
 use super::root::Root;
 use super::service::{MAIN_PID, Service};
-use super::state::{Active, Job, State, StateFolder};
+use super::state::{Active, Job, UnitState, StateFolder};
 use super::supervisor::send;
 
 /// Poll interval while a unit is waited for.
@@ -42,7 +42,7 @@ pub fn start(root: &Root, program: &Path, names: &[String], is_awaited: bool) ->
     for unit in units.iter().filter(|unit| unit.is_target()) {
         let folder = StateFolder::of(root, &unit.name);
         folder.open()?;
-        folder.write(&State { active: Active::Active, ..State::default() })?;
+        folder.write(&UnitState { active: Active::Active, ..UnitState::default() })?;
     }
     if is_awaited { await_start(root, &started, names) } else { Ok(()) }
 }
@@ -89,7 +89,7 @@ fn stop_in_order(root: &Root, names: &[String]) -> anyhow::Result<()> {
         let folder = StateFolder::of(root, name);
         if name.ends_with(".target") {
             folder.open()?;
-            folder.write(&State::default())?;
+            folder.write(&UnitState::default())?;
         } else if folder.is_supervised() {
             let after = Unit::load(root, name).map(|unit| unit.names("Unit", "After")).unwrap_or_default();
             waiting.push((name, after, false));
@@ -202,7 +202,7 @@ pub fn is_enabled(root: &Root, name: &str) -> bool {
 }
 
 /// The state of a unit.
-pub fn state(root: &Root, name: &str) -> State {
+pub fn state(root: &Root, name: &str) -> UnitState {
     StateFolder::of(root, &full_name(name)).read()
 }
 
@@ -214,7 +214,7 @@ pub fn reset_failed(root: &Root, names: &[String]) -> anyhow::Result<()> {
     for name in matching(root, names)? {
         let folder = StateFolder::of(root, &name);
         if folder.read().active == Active::Failed {
-            folder.write(&State::default())?;
+            folder.write(&UnitState::default())?;
         }
     }
     Ok(())

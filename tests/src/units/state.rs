@@ -1,4 +1,4 @@
-//! State of a unit during and after its run: a file written by its supervisor.
+//! UnitState of a unit during and after its run: a file written by its supervisor.
 
 use std::fs::{File, TryLockError};
 use std::io::Write;
@@ -14,7 +14,7 @@ use super::root::Root;
 const LOCK_ATTEMPTS: u32 = 50;
 const LOOK: Duration = Duration::from_millis(5);
 
-/// State of a unit in the terms of `systemctl is-active`.
+/// UnitState of a unit in the terms of `systemctl is-active`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Active {
@@ -57,7 +57,7 @@ pub enum Job {
 
 /// The state of a unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
+pub struct UnitState {
     /// Whether it runs.
     pub active: Active,
     /// Result of the last start request.
@@ -74,7 +74,7 @@ pub struct State {
     pub exit_code: Option<i32>,
 }
 
-impl Default for State {
+impl Default for UnitState {
     fn default() -> Self {
         Self {
             active: Active::Inactive,
@@ -111,7 +111,7 @@ impl StateFolder {
         self.0.join("notify")
     }
 
-    pub(super) fn write(&self, state: &State) -> anyhow::Result<()> {
+    pub(super) fn write(&self, state: &UnitState) -> anyhow::Result<()> {
         // Each writer has its own temporary file: two must never write to the same.
         let part = self.0.join(format!("state.{}", std::process::id()));
         std::fs::write(&part, serde_json::to_vec(state)?)?;
@@ -119,9 +119,9 @@ impl StateFolder {
     }
 
     /// The state; inactive when there is none, and failed when the supervisor has died.
-    pub(super) fn read(&self) -> State {
+    pub(super) fn read(&self) -> UnitState {
         let mut state = self.written();
-        let is_orphan = |state: &State| {
+        let is_orphan = |state: &UnitState| {
             let is_up = matches!(state.active, Active::Activating | Active::Active | Active::Deactivating);
             is_up && !self.is_target() && !self.is_supervised()
         };
@@ -129,7 +129,7 @@ impl StateFolder {
             // The supervisor may have ended between the two reads, after a last write.
             state = self.written();
             if is_orphan(&state) {
-                state = State { active: Active::Failed, job: Job::Failed, main_pid: 0, ..state };
+                state = UnitState { active: Active::Failed, job: Job::Failed, main_pid: 0, ..state };
             }
         }
         state
@@ -140,7 +140,7 @@ impl StateFolder {
         self.0.extension().is_some_and(|extension| extension == "target")
     }
 
-    fn written(&self) -> State {
+    fn written(&self) -> UnitState {
         let bytes = std::fs::read(self.0.join("state")).unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_default()
     }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::file::Unit;
 use super::root::Root;
 use super::service::{Restart, Service, Type};
-use super::state::{Active, Job, State, StateFolder};
+use super::state::{Active, Job, UnitState, StateFolder};
 
 /// Poll interval for the units that this one is ordered after.
 const LOOK: Duration = Duration::from_millis(20);
@@ -37,7 +37,7 @@ pub fn supervise(root: &Root, name: &str, after: &[String]) -> anyhow::Result<()
     let folder = StateFolder::of(root, name);
     folder.open()?;
     let _occupied = folder.lock()?;
-    let state = State { active: Active::Activating, job: Job::Waiting, ..State::default() };
+    let state = UnitState { active: Active::Activating, job: Job::Waiting, ..UnitState::default() };
     folder.write(&state)?;
     report_locked();
     let journal = File::options().create(true).append(true).open(folder.journal())?;
@@ -61,7 +61,7 @@ struct Supervisor {
     root: Root,
     name: String,
     folder: StateFolder,
-    state: State,
+    state: UnitState,
     journal: File,
 }
 
@@ -173,7 +173,7 @@ impl Supervisor {
 
     /// Handles a notification; true when it resets the watchdog.
     fn handle_notification(&mut self, service: &Service, text: &str) -> anyhow::Result<bool> {
-        let is_watched = |state: &State| state.active == Active::Active;
+        let is_watched = |state: &UnitState| state.active == Active::Active;
         let mut feeds = false;
         let mut state = self.state.clone();
         for line in text.lines() {
@@ -282,7 +282,7 @@ impl Supervisor {
         self.change(|state| (state.active, state.job, state.main_pid) = (active, job, 0))
     }
 
-    fn change(&mut self, change: impl FnOnce(&mut State)) -> anyhow::Result<()> {
+    fn change(&mut self, change: impl FnOnce(&mut UnitState)) -> anyhow::Result<()> {
         change(&mut self.state);
         self.folder.write(&self.state)
     }

@@ -17,7 +17,7 @@ use crate::output;
 
 /// Draws actual and predicted prices into a PNG file.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Args {
+pub struct PlotArgs {
     /// Predictions, as `trainer train` writes them
     #[arg(long, env = "CANDLEWIRE_PREDICTIONS", default_value = "out/predictions.parquet", value_name = "FILE")]
     pub predictions: PathBuf,
@@ -36,7 +36,7 @@ pub struct Args {
 /// # Errors
 /// Exit code 2 if an input is unusable or the plot cannot be written; exit code 4 if there is no prediction, after a
 /// plot that says so.
-pub fn run(args: &Args) -> anyhow::Result<()> {
+pub fn run(args: &PlotArgs) -> anyhow::Result<()> {
     let rows = read_predictions(&args.predictions).exit_code(Code::BadConfig)?;
     if rows.is_empty() {
         write(&args.out, &drawing::no_data())?;
@@ -70,7 +70,7 @@ fn read_card(path: &Path) -> anyhow::Result<ModelCard> {
 }
 
 /// Checks that card and predictions are of one training. A plot with the scores of another model would look right.
-fn check_same_training(card: &ModelCard, rows: &[Prediction], args: &Args) -> anyhow::Result<()> {
+fn check_same_training(card: &ModelCard, rows: &[Prediction], args: &PlotArgs) -> anyhow::Result<()> {
     let unseen = rows.iter().filter(|row| row.fold.is_held_out()).count();
     if unseen != card.holdout.scores.rows {
         bail!(

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 
 use crate::checkpoint::Checkpoint;
 use crate::commit::CommitAnswer;
-use crate::operator::Figure;
+use crate::operator::CounterValue;
 use crate::part::{Part, StoredPosition};
 
 /// An event.
@@ -114,7 +114,7 @@ pub enum PartitionReport {
         /// The stored part.
         part: Arc<Part>,
         /// The counts of the step.
-        figures: Vec<Figure>,
+        counters: Vec<CounterValue>,
     },
     /// Another owner has committed: uncommitted results are dropped.
     Overtaken,

@@ -10,7 +10,7 @@ use market::{Candle, EventTime, Instrument};
 
 use crate::checkpoint::Checkpoint;
 use crate::commit_schedule::CommitSchedule;
-use crate::operator::{Applied, Figure, Input, Operator};
+use crate::operator::{Applied, CounterValue, Input, Operator};
 use crate::outputs::Outputs;
 use crate::partition::{Effect, Event, InputInfo, Partition, Setup};
 
@@ -42,7 +42,7 @@ impl Operator for Quiet {
         EventTime::MIN
     }
 
-    fn figures((): &()) -> Vec<Figure> {
+    fn counter_values((): &()) -> Vec<CounterValue> {
         Vec::new()
     }
 }

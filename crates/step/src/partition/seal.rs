@@ -40,8 +40,8 @@ impl<O: Operator> Partition<O> {
         self.committed_frontier = self.frontier;
         self.is_frontier_endangered = false;
         let part = Part { partition, fence: self.fence, messages, position: self.position_now() };
-        let figures = O::figures(&self.counts);
-        let sealed = Sealed { commit: Commit::new(part), is_live, since: now, again_at: None, open, figures };
+        let counters = O::counter_values(&self.counts);
+        let sealed = Sealed { commit: Commit::new(part), is_live, since: now, again_at: None, open, counters };
         effects.push(sealed.effect());
         self.phase = Phase::Sealed(Box::new(sealed));
     }
@@ -73,8 +73,8 @@ impl<O: Operator> Partition<O> {
         assert!(fence > self.fence, "a commit lowered the fence from {} to {fence}", self.fence);
         self.fence = fence;
         self.committed_at = now;
-        let Sealed { commit, open, figures, .. } = *sealed;
-        effects.push(Effect::Report(PartitionReport::Committed { part: Arc::clone(commit.part()), figures }));
+        let Sealed { commit, open, counters, .. } = *sealed;
+        effects.push(Effect::Report(PartitionReport::Committed { part: Arc::clone(commit.part()), counters }));
         if !open.is_empty() {
             effects.push(Effect::Publish(open));
         }

@@ -8,7 +8,7 @@ use market::EventTime;
 
 use crate::commit::Commit;
 use crate::commit_schedule::CommitSchedule;
-use crate::operator::{Figure, Operator};
+use crate::operator::{CounterValue, Operator};
 use crate::partition::draft::{Draft, Held};
 use crate::partition::event::{Effect, ProvisionalCandle};
 use crate::partition::members::Members;
@@ -131,7 +131,7 @@ pub(super) struct Sealed {
     /// Provisional candles at the time of sealing.
     pub(super) open: Vec<ProvisionalCandle>,
     /// Counts up to its position.
-    pub(super) figures: Vec<Figure>,
+    pub(super) counters: Vec<CounterValue>,
 }
 
 impl Sealed {

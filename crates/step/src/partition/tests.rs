@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::*;
 use crate::checkpoint::{Checkpoint, assemble};
 use crate::commit::CommitAnswer;
-use crate::operator::{Applied, Figure, Input};
+use crate::operator::{Applied, CounterValue, Input};
 use crate::outputs::Outputs;
 use crate::part::{Outgoing, Part, Role, StoredPosition};
 use crate::transaction::MESSAGES_MAX;
@@ -75,7 +75,7 @@ impl Operator for Counting {
         EventTime::MIN
     }
 
-    fn figures(_: &u64) -> Vec<Figure> {
+    fn counter_values(_: &u64) -> Vec<CounterValue> {
         Vec::new()
     }
 }

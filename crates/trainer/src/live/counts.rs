@@ -1,7 +1,7 @@
 //! Counts of the forecasting step.
 
 use serde::{Deserialize, Serialize};
-use step::Figure;
+use step::CounterValue;
 
 /// Counts over all instruments of a partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,9 +36,9 @@ pub struct Counts {
 
 impl Counts {
     /// Returns the counts as metrics.
-    pub(crate) fn figures(&self) -> Vec<Figure> {
-        let of = |metric, help, outcome, count| Figure { metric, help, labels: vec![("outcome", outcome)], count };
-        let left_out = |reason, count| Figure {
+    pub(crate) fn counter_values(&self) -> Vec<CounterValue> {
+        let of = |metric, help, outcome, count| CounterValue { metric, help, labels: vec![("outcome", outcome)], count };
+        let left_out = |reason, count| CounterValue {
             metric: "candles_left_out",
             help: "Candles that count as missing: thin (known to less than --min-coverage), few-points (no range)",
             labels: vec![("reason", reason)],
@@ -58,13 +58,13 @@ impl Counts {
             of("models", models, "none", self.untrained),
             left_out("thin", self.thin),
             left_out("few-points", self.few_points),
-            Figure {
+            CounterValue {
                 metric: "drifts",
                 help: "Trainings that were due because of drift",
                 labels: Vec::new(),
                 count: self.drifts,
             },
-            Figure::candles(self.candles),
+            CounterValue::candles(self.candles),
             of("ticks", "Lines of MARKET by outcome", "unreadable", self.unreadable),
         ]
     }

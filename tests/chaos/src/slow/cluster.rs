@@ -7,7 +7,7 @@ use bus::topology::Limits;
 use bus::{Connection, Stream, protocol, query, subject};
 use pipeline_tests::cluster::{Cluster, NODES};
 use pipeline_tests::counting::Counting;
-use pipeline_tests::transactions::{Outcome, Transactions};
+use pipeline_tests::transactions::{Outcome, TestTransactions};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -188,7 +188,7 @@ impl Owner {
 }
 
 async fn commit(connection: Connection, confirmed: watch::Sender<(u64, u64)>) -> anyhow::Result<()> {
-    let transactions = Transactions::new(&connection, Stream::Market);
+    let transactions = TestTransactions::new(&connection, Stream::Market);
     let mut owner = Counting::recover(&connection, PARTITION).await;
     let mut rng = StdRng::seed_from_u64(17);
     loop {

@@ -9,7 +9,7 @@ use bus::reader::{Selection, read_to_end};
 use bus::{Connection, RecordKind, Stream, query, subject};
 use bytes::Bytes;
 use market::windowing::EventTimePolicy;
-use pipeline_tests::transactions::{Outcome, Transactions};
+use pipeline_tests::transactions::{Outcome, TestTransactions};
 use serde_json::{Value, json};
 use step::part::{Outgoing, Part, Role};
 
@@ -42,7 +42,7 @@ impl NumberedBatches {
     /// # Errors
     /// A batch was refused although there is no other owner.
     pub(super) async fn commit(self, connection: Connection) -> anyhow::Result<()> {
-        let transactions = Transactions::new(&connection, Stream::Market);
+        let transactions = TestTransactions::new(&connection, Stream::Market);
         let mut fence = 0;
         for number in 1.. {
             fence = stored(&transactions.commit(&[part(number, fence)]).await?)?;

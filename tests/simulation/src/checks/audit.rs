@@ -8,7 +8,7 @@ use crate::checks::failure::{Checked, Failure};
 use crate::checks::plain::is_lossy;
 use crate::checks::records::Name;
 use crate::checks::records::StreamContents;
-use crate::jetstream::{ConsumerDelivery, StoredMessage};
+use crate::jetstream::{ConsumerDelivery, LogEntry};
 use crate::world::{RunResult, wire};
 
 const BOUNDS: EventTimeBounds = EventTimeBounds { disorder_ms: 5_000, lateness_ms: 600_000 };
@@ -60,7 +60,7 @@ fn stream_of(kind: RecordKind) -> Stream {
 }
 
 /// The kind of a message of the instrument; `None` for any other message.
-fn kind_of(stored: &StoredMessage, (partition, coin, quote): &Name) -> Option<RecordKind> {
+fn kind_of(stored: &LogEntry, (partition, coin, quote): &Name) -> Option<RecordKind> {
     let kinds = [
         RecordKind::Tick,
         RecordKind::Heartbeat,

@@ -8,7 +8,7 @@ use bus::stream::Stream;
 use crate::checks::failure::{Checked, Failure};
 use crate::checks::records::StreamContents;
 use crate::checks::records::partition_of;
-use crate::jetstream::StoredMessage;
+use crate::jetstream::LogEntry;
 use crate::world::RunResult;
 
 const NAME: &str = "no output without owner";
@@ -35,7 +35,7 @@ pub(crate) fn check(result: &RunResult, recorded: &StreamContents) -> Checked {
 }
 
 /// Each result must belong to the batch of the next position of its partition.
-fn check_owners(result: &RunResult, stream: Stream, history: &[StoredMessage]) -> Checked {
+fn check_owners(result: &RunResult, stream: Stream, history: &[LogEntry]) -> Checked {
     let mut open: BTreeMap<u32, Vec<(u64, String)>> = BTreeMap::new();
     for stored in history {
         let subject = &stored.message.subject;

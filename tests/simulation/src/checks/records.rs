@@ -7,7 +7,7 @@ use bus::stream::Stream;
 use serde_json::Value;
 
 use crate::checks::failure::Failure;
-use crate::jetstream::StoredMessage;
+use crate::jetstream::LogEntry;
 use crate::world::{RunResult, wire};
 
 /// A line of a stored message.
@@ -65,7 +65,7 @@ pub(crate) fn partition_of(subject: &str, token: usize) -> u32 {
     subject.split('.').nth(token).and_then(|token| token.parse().ok()).unwrap_or(u32::MAX)
 }
 
-fn lines(history: &[StoredMessage]) -> Lines {
+fn lines(history: &[LogEntry]) -> Lines {
     let mut lines = Lines::new();
     for stored in history {
         let tokens: Vec<&str> = stored.message.subject.split('.').collect();

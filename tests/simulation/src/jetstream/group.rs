@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::jetstream::batch::{Allowed, InFlight, Staging, View};
 use crate::jetstream::config::StreamConfig;
 use crate::jetstream::disk::{Survivors, Sync};
-use crate::jetstream::message::{Message, StoredMessage};
+use crate::jetstream::message::{Message, LogEntry};
 use crate::jetstream::replica::{Entry, Replica, Republished};
 use crate::jetstream::request::{Answer, Info, Refusal, Ticket};
 
@@ -261,14 +261,14 @@ impl Group {
     }
 
     /// Every agreed message, in order, including purged ones but without messages that were deleted one by one.
-    pub(crate) fn history(&self) -> Vec<StoredMessage> {
+    pub(crate) fn history(&self) -> Vec<LogEntry> {
         let (mut history, mut seq) = (Vec::new(), 0);
         for entry in &self.entries {
             match entry.as_ref() {
                 Entry::Store { messages, stored_us, .. } => {
                     history.extend(messages.iter().zip(seq + 1..).map(|(message, seq)| {
                         let (stored_us, message) = (*stored_us, Arc::clone(message));
-                        StoredMessage { seq, stored_us, message }
+                        LogEntry { seq, stored_us, message }
                     }));
                     seq += messages.len() as u64;
                 }

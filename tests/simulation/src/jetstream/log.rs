@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::jetstream::message::{Message, StoredMessage, Subject, matches};
+use crate::jetstream::message::{Message, LogEntry, Subject, matches};
 
 /// Messages that are scanned before the index by subject is used.
 const SCAN: usize = 32;
@@ -12,7 +12,7 @@ const SECOND_US: u64 = 1_000_000;
 /// The messages of a stream.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Log {
-    messages: BTreeMap<u64, StoredMessage>,
+    messages: BTreeMap<u64, LogEntry>,
     /// Sequences by subject, ascending.
     by_subject: BTreeMap<Subject, VecDeque<u64>>,
     /// Messages with a TTL, by their time of deletion.
@@ -27,7 +27,7 @@ pub(crate) struct Change {
     /// The last sequence before it.
     pub(crate) after: u64,
     /// The messages that it removed.
-    pub(crate) removed: Vec<StoredMessage>,
+    pub(crate) removed: Vec<LogEntry>,
 }
 
 impl Log {
@@ -53,17 +53,17 @@ impl Log {
     }
 
     /// Every message, in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &StoredMessage> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &LogEntry> {
         self.messages.values()
     }
 
     /// The first message.
-    pub(crate) fn first(&self) -> Option<&StoredMessage> {
+    pub(crate) fn first(&self) -> Option<&LogEntry> {
         self.messages.first_key_value().map(|(_, stored)| stored)
     }
 
     /// The message of a sequence.
-    pub(crate) fn get(&self, seq: u64) -> Option<&StoredMessage> {
+    pub(crate) fn get(&self, seq: u64) -> Option<&LogEntry> {
         self.messages.get(&seq)
     }
 
@@ -83,7 +83,7 @@ impl Log {
     }
 
     /// The last message on a filter. For `>` the server reads only the last sequence, whose message may be deleted.
-    pub(crate) fn last(&self, filter: &str) -> Option<&StoredMessage> {
+    pub(crate) fn last(&self, filter: &str) -> Option<&LogEntry> {
         if filter == ">" {
             return self.get(self.last_seq);
         }
@@ -92,7 +92,7 @@ impl Log {
     }
 
     /// The last message of each subject of a filter, up to a sequence, in order.
-    pub(crate) fn last_per_subject(&self, filter: &str, up_to: u64) -> Vec<StoredMessage> {
+    pub(crate) fn last_per_subject(&self, filter: &str, up_to: u64) -> Vec<LogEntry> {
         let last = |(_, seqs): (&Subject, &VecDeque<u64>)| {
             seqs.partition_point(|&seq| seq <= up_to).checked_sub(1).map(|idx| seqs[idx])
         };
@@ -101,8 +101,8 @@ impl Log {
     }
 
     /// The first message on any of the filters at or after a sequence.
-    pub(crate) fn next(&self, filters: &[Subject], from: u64) -> Option<&StoredMessage> {
-        let is_wanted = |stored: &&StoredMessage| filters.iter().any(|filter| matches(filter, &stored.message.subject));
+    pub(crate) fn next(&self, filters: &[Subject], from: u64) -> Option<&LogEntry> {
+        let is_wanted = |stored: &&LogEntry| filters.iter().any(|filter| matches(filter, &stored.message.subject));
         let mut near = self.messages.range(from..).map(|(_, stored)| stored);
         if let Some(found) = near.by_ref().take(SCAN).find(is_wanted) {
             return Some(found);
@@ -125,12 +125,12 @@ impl Log {
     /// Appends a message.
     pub(crate) fn append(&mut self, message: &Arc<Message>, now_us: u64) -> u64 {
         self.last_seq += 1;
-        self.insert(StoredMessage { seq: self.last_seq, stored_us: now_us, message: Arc::clone(message) });
+        self.insert(LogEntry { seq: self.last_seq, stored_us: now_us, message: Arc::clone(message) });
         self.last_seq
     }
 
     /// Removes a message.
-    pub(crate) fn remove(&mut self, seq: u64) -> Option<StoredMessage> {
+    pub(crate) fn remove(&mut self, seq: u64) -> Option<LogEntry> {
         let stored = self.messages.remove(&seq)?;
         self.bytes -= stored.message.size();
         if let Some(seqs) = self.by_subject.get_mut(&stored.message.subject) {
@@ -166,7 +166,7 @@ impl Log {
         self.last_seq = change.after;
     }
 
-    fn insert(&mut self, stored: StoredMessage) {
+    fn insert(&mut self, stored: LogEntry) {
         self.bytes += stored.message.size();
         let subject = &stored.message.subject;
         let seqs = match self.by_subject.get_mut(subject) {
@@ -190,7 +190,7 @@ impl Log {
     }
 }
 
-fn end_of(stored: &StoredMessage) -> Option<u64> {
+fn end_of(stored: &LogEntry) -> Option<u64> {
     stored.message.headers.ttl_s.map(|seconds| stored.stored_us + seconds * SECOND_US)
 }
 
@@ -206,7 +206,7 @@ mod tests {
         log
     }
 
-    fn seqs(found: &[StoredMessage]) -> Vec<u64> {
+    fn seqs(found: &[LogEntry]) -> Vec<u64> {
         found.iter().map(|stored| stored.seq).collect()
     }
 

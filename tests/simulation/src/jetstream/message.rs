@@ -50,7 +50,7 @@ pub struct BatchPlace {
 
 /// A stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredMessage {
+pub struct LogEntry {
     /// Its sequence in the stream.
     pub seq: u64,
     /// Time of storing.

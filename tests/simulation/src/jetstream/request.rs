@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::jetstream::message::{Message, StoredMessage, Subject};
+use crate::jetstream::message::{Message, LogEntry, Subject};
 
 /// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,9 +142,9 @@ pub enum Answer {
         count: u64,
     },
     /// A message, if there is one.
-    Message(Option<StoredMessage>),
+    Message(Option<LogEntry>),
     /// Messages, in order.
-    Messages(Vec<StoredMessage>),
+    Messages(Vec<LogEntry>),
     /// The description of a stream.
     Info(Info),
     /// A consumer was created.
@@ -187,7 +187,7 @@ pub struct Info {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerDelivery {
     /// The message.
-    pub stored: StoredMessage,
+    pub stored: LogEntry,
     /// Its number among the deliveries of this consumer, from 1.
     pub consumer_seq: u64,
     /// Messages that are pending after it.
@@ -274,7 +274,7 @@ impl fmt::Display for Answer {
             Self::Committed { seq, count } => write!(f, "committed {count} to {seq}"),
             Self::Message(None) => f.write_str("nothing"),
             Self::Message(Some(stored)) => stored.fmt(f),
-            Self::Messages(all) => list(f, &all.iter().map(StoredMessage::to_string).collect::<Vec<_>>()),
+            Self::Messages(all) => list(f, &all.iter().map(LogEntry::to_string).collect::<Vec<_>>()),
             Self::Info(info) => info.fmt(f),
             Self::Consumer { pending, .. } => write!(f, "{pending} pending"),
             Self::Deliveries(all) => list(f, &all.iter().map(ConsumerDelivery::to_string).collect::<Vec<_>>()),
@@ -293,7 +293,7 @@ impl fmt::Display for Info {
     }
 }
 
-impl fmt::Display for StoredMessage {
+impl fmt::Display for LogEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = String::from_utf8_lossy(&self.message.payload);
         write!(f, "{} {} {text:.20}", self.seq, self.message.subject)

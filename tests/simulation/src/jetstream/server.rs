@@ -5,7 +5,7 @@ use crate::jetstream::config::StreamConfig;
 use crate::jetstream::consumer::Consumer;
 use crate::jetstream::disk::{Survivors, Sync};
 use crate::jetstream::group::{Group, ServerState};
-use crate::jetstream::message::{Message, StoredMessage};
+use crate::jetstream::message::{Message, LogEntry};
 use crate::jetstream::replica::{Entry, Republished};
 use crate::jetstream::request::{Answer, Refusal, Reply, Request, RequestTarget, Ticket};
 
@@ -201,13 +201,13 @@ impl JetStream {
     }
 
     /// All messages of a stream on a server, in order: for the checks of a run.
-    pub fn stored(&self, stream: &str, server: usize) -> Vec<StoredMessage> {
+    pub fn stored(&self, stream: &str, server: usize) -> Vec<LogEntry> {
         self.named(stream).map(|group| group.replicas[server].log.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// Every message that was ever stored in a stream, in order, including purged ones but without messages that were
     /// deleted one by one: for the checks of a run.
-    pub fn history(&self, stream: &str) -> Vec<StoredMessage> {
+    pub fn history(&self, stream: &str) -> Vec<LogEntry> {
         self.named(stream).map(Group::history).unwrap_or_default()
     }
 

@@ -8,7 +8,7 @@ use bus::stream::{MARKET_STEP, STATS_STEP, Step, Stream};
 use bus::{Error, subject};
 use serde::de::IgnoredAny;
 
-use crate::jetstream::StoredMessage;
+use crate::jetstream::LogEntry;
 use crate::world::plan::RunPlan;
 use crate::world::state::World;
 use crate::world::wire;
@@ -26,7 +26,7 @@ pub(crate) struct Stop {
 pub(crate) struct RunResult {
     pub(crate) plan: RunPlan,
     /// Every message of FEED, MARKET and STATS, including purged ones.
-    pub(crate) histories: [Vec<StoredMessage>; 3],
+    pub(crate) histories: [Vec<LogEntry>; 3],
     /// The first sequence that FEED still has.
     pub(crate) feed_first: u64,
     /// The partitions that have stopped for good.

@@ -1,6 +1,6 @@
 //! The servers as processes meet them: routing, delays, consensus.
 
-use crate::jetstream::{Answer, Reply, Request, StoredMessage};
+use crate::jetstream::{Answer, Reply, Request, LogEntry};
 use crate::world::executor::{Destination, Response, SentRequest};
 use crate::world::fault::Fault;
 use crate::world::state::{Address, CHECK_INTERVAL_US, Role, STREAMS, SimEvent, WaitingPull, World};
@@ -196,7 +196,7 @@ impl World {
     }
 
     /// The last message on a filter, or the first at or after a sequence, from the server with the most complete log.
-    pub(super) fn last_or_next(&mut self, stream: &str, filter: &str, from: Option<u64>) -> Option<StoredMessage> {
+    pub(super) fn last_or_next(&mut self, stream: &str, filter: &str, from: Option<u64>) -> Option<LogEntry> {
         let (stream, filter) = (stream.to_owned(), filter.into());
         let request = match from {
             None => Request::Last { stream, filter },
