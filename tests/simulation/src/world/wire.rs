@@ -10,7 +10,7 @@ use bus::{Error, query};
 use serde_json::json;
 use step::partition::InputInfo;
 
-use crate::jetstream::{self, Answer, Message, Refusal, LogEntry};
+use crate::jetstream::{self, Answer, LogEntry, Message, Refusal};
 use crate::world::executor::Response;
 
 /// The server's clock at the start of a run, in milliseconds since 1970.
