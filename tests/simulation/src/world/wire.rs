@@ -44,8 +44,8 @@ fn headers_of(message: &Message) -> HeaderMap {
 }
 
 /// A stored message as production code reads it.
-pub(crate) fn stored(stored: &LogEntry) -> query::LogEntry {
-    query::LogEntry {
+pub(crate) fn stored(stored: &LogEntry) -> query::StoredMessage {
+    query::StoredMessage {
         seq: stored.seq,
         subject: stored.message.subject.to_string(),
         payload: stored.message.payload.clone(),
