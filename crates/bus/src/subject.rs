@@ -137,9 +137,9 @@ pub fn live(stream: Stream, kind: RecordKind, coin: &str, quote: &str) -> String
 pub fn stored_of_live(live: &str, partitions: u32) -> Option<(Stream, String)> {
     let tokens: Vec<&str> = live.split('.').collect();
     let (stream, kind, coin, quote) = match tokens[..] {
-        [_, kind, coin, quote] => (Stream::Market, kind, coin, quote),
-        [_, "stats", kind, coin, quote] => (Stream::Stats, kind, coin, quote),
-        [_, "forecast", kind, coin, quote] => (Stream::Forecast, kind, coin, quote),
+        ["live", kind, coin, quote] => (Stream::Market, kind, coin, quote),
+        ["live", "stats", kind, coin, quote] => (Stream::Stats, kind, coin, quote),
+        ["live", "forecast", kind, coin, quote] => (Stream::Forecast, kind, coin, quote),
         _ => return None,
     };
     let kinds: Vec<RecordKind> = match stream {
