@@ -59,6 +59,8 @@ fn bar(seq: i64) -> Tick {
         low: close - 8.0,
         close,
         volume: Some(seq as f64),
+        quote_volume: None,
+        filled: false,
         feed_seq: 1,
     }
 }

@@ -308,6 +308,8 @@ mod tests {
             low: close,
             close,
             volume,
+            quote_volume: None,
+            filled: false,
             feed_seq: event as u64,
         }
     }

@@ -125,6 +125,7 @@ pub fn validate(line: &TickLine<'_>, instrument: &Instrument, feed_seq: u64, sto
         return Err(Reason::HighLowOrder);
     }
     let volume = line.volume.map(check_volume).transpose()?;
+    let quote_volume = line.quote_volume.map(check_volume).transpose()?;
     let event = EventTime(line.event_ms);
     let grain = line.grain_ms.map(Span);
     let is_grain = grain.is_none_or(|grain| (Span(1)..=GRAIN_MAX).contains(&grain));
@@ -135,7 +136,8 @@ pub fn validate(line: &TickLine<'_>, instrument: &Instrument, feed_seq: u64, sto
     if is_future(line.event_ms, line.ingest_ms, stored_ms) {
         return Err(Reason::Future);
     }
-    Ok(Tick { event, grain, complete, id: line.id, open, high, low, close, volume, feed_seq })
+    let (id, filled) = (line.id, line.filled);
+    Ok(Tick { event, grain, complete, id, open, high, low, close, volume, quote_volume, filled, feed_seq })
 }
 
 /// Validates a price of MARKET again as the tick that it was, so that statistics hold only valid ticks.
@@ -155,6 +157,8 @@ pub fn revalidate(line: &PriceLine<'_>, instrument: &Instrument) -> Result<Tick,
         low: line.low,
         close: line.close,
         volume: line.volume,
+        quote_volume: line.quote_volume,
+        filled: line.filled,
         // MARKET does not hold the arrival, which was checked before.
         ingest_ms: line.event_ms,
         source: None,
@@ -219,6 +223,8 @@ mod tests {
             low: Some(9.0),
             close: 11.0,
             volume: Some(1.5),
+            quote_volume: None,
+            filled: false,
             ingest_ms: NOW_MS,
             source: None,
             market_cap: None,

@@ -146,6 +146,8 @@ pub fn for_each_tick(batch: &RecordBatch, mut each: impl FnMut(&Instrument, Tick
             low: value(low, row).unwrap_or(close),
             close,
             volume: value(volume, row),
+            quote_volume: None,
+            filled: false,
             feed_seq: feed_seq.value(row).cast_unsigned(),
         };
         each(instruments.of(row)?, tick, market_seq.value(row).cast_unsigned());
@@ -237,7 +239,20 @@ mod tests {
         (0_i64..4_000_000_000_000, spans, prop::option::of(any::<u64>()), prices, volume, quote).prop_map(
             |(event, (grain, complete), id, [open, high, low, close], volume, quote)| {
                 let [open, high, low] = [open, high, low].map(|price| if quote { close } else { price });
-                Tick { event: EventTime(event), grain, complete, id, open, high, low, close, volume, feed_seq: 7 }
+                Tick {
+                    event: EventTime(event),
+                    grain,
+                    complete,
+                    id,
+                    open,
+                    high,
+                    low,
+                    close,
+                    volume,
+                    quote_volume: None,
+                    filled: false,
+                    feed_seq: 7,
+                }
             },
         )
     }
@@ -276,6 +291,8 @@ mod tests {
             low,
             close,
             volume: None,
+            quote_volume: None,
+            filled: false,
             feed_seq: 1,
         }
     }

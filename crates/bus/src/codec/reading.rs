@@ -87,6 +87,8 @@ struct Observation {
     low: Option<f64>,
     close: f64,
     volume: Option<f64>,
+    quote_volume: Option<f64>,
+    filled: bool,
 }
 
 /// The unread rest of a line. A method returns `None` for a line of another form.
@@ -106,7 +108,8 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn tick(mut self, names: &mut Option<Names<'a>>) -> Option<ReadTick<'a>> {
         let Names { coin, quote, .. } = self.names(names)?;
-        let Observation { event_ms, grain_ms, complete_ms, id, open, high, low, close, volume } = self.observation()?;
+        let Observation { event_ms, grain_ms, complete_ms, id, open, high, low, close, volume, quote_volume, filled } =
+            self.observation()?;
         // A price omits fields that equal its close.
         let is_as_price = self.is_as_written && [open, high, low].into_iter().flatten().all(|price| price != close);
         let price_head = is_as_price.then(|| self.done());
@@ -122,6 +125,8 @@ impl<'a> Cursor<'a> {
             low,
             close,
             volume,
+            quote_volume,
+            filled,
             ingest_ms: self.after(r#","ingest_ms":"#)?.integer()? as i64,
             source: self.optional(r#","source":"#, Self::name)?.map(Cow::Borrowed),
             market_cap: self.optional(r#","market_cap":"#, Self::number)?,
@@ -135,7 +140,8 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn price(mut self, names: &mut Option<Names<'a>>) -> Option<PriceLine<'a>> {
         let Names { coin, quote, .. } = self.names(names)?;
-        let Observation { event_ms, grain_ms, complete_ms, id, open, high, low, close, volume } = self.observation()?;
+        let Observation { event_ms, grain_ms, complete_ms, id, open, high, low, close, volume, quote_volume, filled } =
+            self.observation()?;
         let price = PriceLine {
             coin: Cow::Borrowed(coin),
             quote: Cow::Borrowed(quote),
@@ -148,6 +154,8 @@ impl<'a> Cursor<'a> {
             low,
             close,
             volume,
+            quote_volume,
+            filled,
             feed_seq: self.after(r#","feed_seq":"#)?.integer()?,
         };
         self.end(price)
@@ -180,6 +188,8 @@ impl<'a> Cursor<'a> {
             low: self.optional(r#","low":"#, Self::number)?,
             close: self.after(r#","close":"#)?.number()?,
             volume: self.optional(r#","volume":"#, Self::number)?,
+            quote_volume: self.optional(r#","quote_volume":"#, Self::number)?,
+            filled: self.after(r#","filled":true"#).is_some(),
         })
     }
 
@@ -317,6 +327,8 @@ mod tests {
             low: price(line.low),
             close: line.close,
             volume: line.volume,
+            quote_volume: line.quote_volume,
+            filled: line.filled,
             feed_seq: 812,
         };
         let expected = serde_json::to_string(&PriceLine::new(&coin, &quote, &tick)).unwrap();

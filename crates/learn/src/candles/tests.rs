@@ -23,6 +23,8 @@ fn tick(event: i64, grain: Span) -> Tick {
         low: close * 0.999,
         close,
         volume: Some(1.5),
+        quote_volume: None,
+        filled: false,
         feed_seq: 1 + event as u64 / 60_000,
     }
 }

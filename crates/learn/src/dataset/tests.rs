@@ -58,6 +58,8 @@ pub(crate) fn tick(event: i64, close: f64) -> Tick {
         low: close,
         close,
         volume: None,
+        quote_volume: None,
+        filled: false,
         feed_seq: 1,
     }
 }

@@ -20,6 +20,8 @@ fn tick(event_ms: i64, close: f64, feed_seq: u64) -> Tick {
         low: close - 0.5,
         close,
         volume: Some(0.25),
+        quote_volume: None,
+        filled: false,
         feed_seq,
     }
 }

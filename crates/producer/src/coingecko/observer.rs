@@ -230,6 +230,8 @@ pub(crate) fn tick(
         low: None,
         close,
         volume: None,
+        quote_volume: None,
+        filled: false,
         ingest_ms: poll.answered_ms,
         source: Some(Cow::Borrowed(SOURCE)),
         market_cap: quote.market_cap,
