@@ -264,7 +264,7 @@ async fn services_that_lose_their_streams_wait_for_the_restore() {
     succeed(&mut pipeline.replay(&excerpt(&pipeline, ROWS + 500), "1m"));
     pipeline.wait();
     let admin = pipeline.server.connect("admin").await;
-    for name in ["FEED", "MARKET", "STATS", "FORECAST", "OBJ_ARTIFACTS", "KV_READERS", "KV_LEASES"] {
+    for name in ["FEED", "MARKET", "STATS", "FORECAST", "OBJ_ARTIFACTS", "KV_READERS", "KV_BUDGETS", "KV_LEASES"] {
         admin.api::<Value>(&format!("STREAM.DELETE.{name}"), &json!({})).await.unwrap();
     }
     restore(&pipeline, &folder);
