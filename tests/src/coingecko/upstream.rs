@@ -7,9 +7,9 @@ use axum::http::HeaderMap;
 use market::Span;
 use serde_json::{Value, json};
 
-use super::market::{self, ChartFault};
 use super::plan::{Plan, Usage};
 use super::scripted::ScriptedAnswer;
+use super::trading::{self, ChartFault};
 use super::{Seen, text};
 
 /// Known currencies.
@@ -199,7 +199,7 @@ impl UpstreamState {
         let set =
             self.coins.iter().rev().filter(|((known, coin), _)| known == currency && ids.contains(&coin.as_str()));
         let traded = self.traded.iter().filter(|coin| currency == "usd" && ids.contains(&coin.as_str()));
-        let traded = traded.map(|coin| market::traded(coin, now_ms, update));
+        let traded = traded.map(|coin| trading::traded(coin, now_ms, update));
         let all = set.map(|(_, quote)| quote.clone()).chain(traded);
         let page = all.skip((number("page", 1) - 1) * per_page).take(per_page);
         page.map(|quote| if is_full { quote } else { rounded(quote) }).collect()
@@ -249,7 +249,7 @@ impl UpstreamState {
         if !self.traded.contains(coin) && !self.coins.keys().any(|(_, known)| known == coin) {
             return ScriptedAnswer::json(404, &json!({"error": "coin not found"}));
         }
-        ScriptedAnswer::json(200, &market::chart(coin, from_ms, to_ms, now_ms, &self.faults))
+        ScriptedAnswer::json(200, &trading::chart(coin, from_ms, to_ms, now_ms, &self.faults))
     }
 
     fn ohlc(&self, coin: &str, request: &Request<'_>, now_ms: i64) -> ScriptedAnswer {
@@ -258,7 +258,7 @@ impl UpstreamState {
         }
         let days = request.parameters.get("days").and_then(|days| days.parse::<i64>().ok());
         match days.filter(|days| OHLC_DAYS.contains(days)) {
-            Some(days) => ScriptedAnswer::json(200, &market::ohlc(coin, days, now_ms)),
+            Some(days) => ScriptedAnswer::json(200, &trading::ohlc(coin, days, now_ms)),
             None => ScriptedAnswer::json(400, &json!({"error": "Invalid days parameter"})),
         }
     }
