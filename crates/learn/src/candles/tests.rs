@@ -186,8 +186,10 @@ impl Streamed {
                 Record::Point { .. } => None,
             };
             let volume = Some(1.5).filter(|_| seq % 3 > 0);
+            let (quote_volume, filled) = (Some(seq as f64 * 0.1).filter(|_| seq % 5 > 0), seq % 7 == 0);
             let complete = (since < now).then_some(now - since);
-            self.push(Tick { grain, complete, id: Some(seq), volume, feed_seq: seq, ..tick(now.ms(), Span::SECOND) });
+            let traded = Tick { volume, quote_volume, filled, ..tick(now.ms(), Span::SECOND) };
+            self.push(Tick { grain, complete, id: Some(seq), feed_seq: seq, ..traded });
             since = now;
         }
         let end = self.ticks.iter().map(Tick::end).max().unwrap_or(now);
