@@ -137,6 +137,7 @@ async fn an_outage_of_three_hours_is_filled() {
         rows.into_iter().filter(|(start, _)| hours.contains(start)).map(|(_, value)| value).collect()
     };
     assert_eq!(of_hours("coverage"), ["1", "1"]);
+    assert_eq!(of_hours("count"), of_hours("filled"), "all ticks of these hours were fetched afterwards");
     audit(&pipeline);
 }
 

@@ -30,12 +30,12 @@ fn check(reader: &str, program: Command, types: Value) {
 
 #[test]
 fn duckdb_reads_the_archive_without_options() {
-    check("DuckDB", duckdb(), types(["VARCHAR", "TIMESTAMP WITH TIME ZONE", "BIGINT", "DOUBLE"]));
+    check("DuckDB", duckdb(), types(["VARCHAR", "TIMESTAMP WITH TIME ZONE", "BIGINT", "DOUBLE", "BOOLEAN"]));
 }
 
 #[test]
 fn polars_reads_the_archive_without_options() {
-    let of_polars = types(["Categorical", "Datetime(time_unit='ms', time_zone='UTC')", "Int64", "Float64"]);
+    let of_polars = types(["Categorical", "Datetime(time_unit='ms', time_zone='UTC')", "Int64", "Float64", "Boolean"]);
     check("Polars", python("polars_read.py", &[], &["python"]), of_polars);
 }
 

@@ -284,8 +284,8 @@ mod tests {
 
     use super::*;
 
-    const TICK: &str = r#"{"coin":"bitcoin","quote":"usd","event_ms":1747517892000,"grain_ms":60000,"id":7,"open":1.5,"high":2.25,"low":1.0,"close":103376.01,"volume":0.5,"ingest_ms":1747517893120,"source":"recording","market_cap":2.05e12,"volume_24h":18.4,"high_24h":103718.0,"low_24h":102771.0}"#;
-    const PRICE: &str = r#"{"coin":"bitcoin","quote":"usd","event_ms":1747517892000,"grain_ms":60000,"id":7,"open":1.5,"high":2.25,"low":1.0,"close":103376.01,"volume":0.5,"feed_seq":812}"#;
+    const TICK: &str = r#"{"coin":"bitcoin","quote":"usd","event_ms":1747517892000,"grain_ms":60000,"id":7,"open":1.5,"high":2.25,"low":1.0,"close":103376.01,"volume":0.5,"quote_volume":51688.005,"filled":true,"ingest_ms":1747517893120,"source":"recording","market_cap":2.05e12,"volume_24h":18.4,"high_24h":103718.0,"low_24h":102771.0}"#;
+    const PRICE: &str = r#"{"coin":"bitcoin","quote":"usd","event_ms":1747517892000,"grain_ms":60000,"id":7,"open":1.5,"high":2.25,"low":1.0,"close":103376.01,"volume":0.5,"quote_volume":51688.005,"filled":true,"feed_seq":812}"#;
 
     /// A record must be read, or refused with the same message, as by serde_json. Bits count: -0 is not 0.
     fn check<'a, T: Deserialize<'a> + Serialize>(line: &'a [u8], read: impl Fn(&'a [u8]) -> serde_json::Result<T>) {
@@ -342,6 +342,12 @@ mod tests {
         assert!(check_price_head(plain.as_bytes()));
         assert!(Cursor::new(plain.as_bytes()).tick(&mut None).is_some());
         assert!(Cursor::new(PRICE.as_bytes()).price(&mut None).is_some());
+        let traded = r#""quote_volume":51688.005,"filled":true,"#;
+        for traded_as in ["", r#""quote_volume":0.0,"#, r#""filled":true,"#] {
+            assert!(Cursor::new(PRICE.replace(traded, traded_as).as_bytes()).price(&mut None).is_some());
+            assert!(check_price_head(plain.replace(traded, traded_as).as_bytes()));
+            check_both(plain.replace(traded, traded_as).as_bytes());
+        }
         let optional = r#""grain_ms":60000,"id":7,"open":1.5,"high":2.25,"low":1.0,"#;
         for point in ["", r#""complete_ms":20000,"#] {
             assert!(Cursor::new(PRICE.replace(optional, point).as_bytes()).price(&mut None).is_some());
@@ -411,7 +417,8 @@ mod tests {
         ];
         for line in [TICK, PRICE] {
             let place = |key: &str| line.find(key).map(|at| at + key.len());
-            for key in ["\"event_ms\":", "\"id\":", "\"close\":", "\"volume\":", "\"ingest_ms\":", "\"low_24h\":"] {
+            for key in ["event_ms", "id", "close", "volume", "quote_volume", "filled", "ingest_ms", "low_24h"] {
+                let key = &format!("\"{key}\":");
                 let Some(start) = place(key) else { continue };
                 let end = start + line[start..].find([',', '}']).unwrap();
                 for number in numbers {
@@ -435,6 +442,11 @@ mod tests {
                 ("\"coin\":\"bitcoin\",", ""),
                 ("\"close\":103376.01,", ""),
                 ("\"id\":7", "\"id\":null"),
+                ("\"filled\":true,", ""),
+                ("\"filled\":true", "\"filled\":false"),
+                ("\"filled\":true", "\"filled\":trues"),
+                ("\"filled\":true", "\"filled\":true,\"filled\":true"),
+                ("\"quote_volume\":51688.005,\"filled\":true", "\"filled\":true,\"quote_volume\":51688.005"),
                 ("\"usd\"", "7"),
                 ("\"usd\"", "null"),
             ] {

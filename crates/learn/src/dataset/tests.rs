@@ -30,6 +30,8 @@ pub(crate) fn candle(idx: i64, close: f64) -> Candle {
         coverage: 1.0,
         grain: Some(Span::MINUTE),
         volume_count: None,
+        quote_volume: None,
+        filled: 0,
         revision: 1,
         is_final: true,
         first_seq: 1,
