@@ -1,6 +1,15 @@
-//! Mock of the CoinGecko API on a free local port. It answers as the real API does, and can be scripted to misbehave.
+//! Replica of the CoinGecko API on a free local port. It answers as the real API does (limits of plans, credits, caches,
+//! charts whose points vary), by a clock that a test may set, and can be scripted to misbehave.
+//!
+//! By default it knows no plan: it limits nothing and takes any key. `scripted` has the answers of a script, `upstream`
+//! the answers of the API, `trading` prices and charts, `plan` the limits.
 
-use std::collections::{BTreeMap, VecDeque};
+mod plan;
+mod scripted;
+mod trading;
+mod upstream;
+
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,21 +18,23 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, Response, header};
-use axum::routing::get;
+use axum::http::{HeaderMap, HeaderValue, Response, Uri, header};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use market::EventTime;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+pub use self::plan::Plan;
+pub use self::scripted::ScriptedAnswer;
+pub use self::trading::{ChartFault, price_at};
+use self::upstream::{Request, UpstreamState};
 use crate::programs::eventually;
 
-/// Known currencies.
-const CURRENCIES: [&str; 3] = ["usd", "eur", "btc"];
+/// Root of the API below the address.
+const ROOT: &str = "/api/v3";
 
-/// A running mock; it ends when dropped.
+/// A running replica; it ends when dropped.
 #[derive(Debug)]
 pub struct CoinGecko {
     url: String,
@@ -36,96 +47,32 @@ pub struct CoinGecko {
 pub struct Seen {
     /// Time of arrival.
     pub at: Instant,
+    /// Path below the root of the API, such as `/coins/markets`.
+    pub path: String,
     /// The requested coins.
     pub ids: Vec<String>,
     /// All parameters.
     pub parameters: BTreeMap<String, String>,
     /// The User-Agent header.
     pub user_agent: Option<String>,
+    /// Status of the answer.
+    pub status: u16,
 }
 
-/// A scripted answer.
-#[derive(Debug, Clone)]
-pub struct ScriptedAnswer {
-    status: u16,
-    headers: Vec<(&'static str, String)>,
-    body: Vec<u8>,
-    delay: Duration,
-}
-
-impl ScriptedAnswer {
-    /// An answer with this status and body.
-    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        let headers = vec![("content-type", "application/json; charset=utf-8".to_owned())];
-        Self { status, headers, body: body.into(), delay: Duration::ZERO }
-    }
-
-    /// The rate-limit answer, with the real body.
-    pub fn rate_limited(retry_after: &str) -> Self {
-        let words =
-            "You've exceeded the Rate Limit. Please visit https://www.coingecko.com/en/api/pricing to subscribe.";
-        let body = json!({"status": {"error_code": 429, "error_message": words}});
-        Self::new(429, body.to_string()).with_header("retry-after", retry_after)
-    }
-
-    /// A compressed page of this many entries that name no coin, 8 bytes each: small on the wire, large when
-    /// decompressed, and larger when parsed.
-    pub fn bomb(entries: usize) -> Self {
-        let page = format!("[{}{{\"a\":0}}]", "{\"a\":0},".repeat(entries - 1));
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        encoder.write_all(page.as_bytes()).unwrap();
-        Self::new(200, encoder.finish().unwrap()).with_header("content-encoding", "gzip")
-    }
-
-    /// Length of the body as sent, if it is compressed already.
-    pub fn bytes(&self) -> usize {
-        self.body.len()
-    }
-
-    /// An HTML page of the network edge.
-    pub fn html(status: u16, page: &str) -> Self {
-        Self::new(status, page).with_header("content-type", "text/html; charset=UTF-8")
-    }
-
-    /// A redirect.
-    pub fn redirect(status: u16, location: &str) -> Self {
-        Self::html(status, "<html>moved").with_header("location", location)
-    }
-
-    fn is_packed(&self) -> bool {
-        self.headers.iter().any(|(name, _)| *name == "content-encoding")
-    }
-
-    /// Adds or replaces a header.
-    pub fn with_header(mut self, name: &'static str, value: &str) -> Self {
-        self.headers.retain(|(known, _)| *known != name);
-        self.headers.push((name, value.to_owned()));
-        self
-    }
-
-    /// Delays the answer.
-    pub fn after(mut self, delay: Duration) -> Self {
-        self.delay = delay;
-        self
-    }
-}
-
-#[derive(Debug, Default)]
-struct UpstreamState {
-    /// Quotes by currency and coin.
-    coins: BTreeMap<(String, String), Value>,
-    /// Answers to be sent before the default ones.
-    script: VecDeque<ScriptedAnswer>,
-    /// The answer to every request, in place of the default one.
-    stuck: Option<ScriptedAnswer>,
-    key: Option<String>,
-    /// Time of the Date header; the current time by default.
-    date: Option<SystemTime>,
-    seen: Vec<Seen>,
-}
-
-/// A producer that polls the mock for these coins.
+/// A producer that polls the replica for these coins, without history and filling, as often as told.
 pub fn polling(
+    pipeline: &crate::test_pipeline::TestPipeline,
+    source: &CoinGecko,
+    coins: &str,
+    interval: &str,
+) -> Command {
+    let mut command = filling(pipeline, source, coins, interval);
+    command.args(["--history", "0", "--fill", "off"]);
+    command
+}
+
+/// A producer that polls the replica for these coins as often as told, and fetches history and fills holes.
+pub fn filling(
     pipeline: &crate::test_pipeline::TestPipeline,
     source: &CoinGecko,
     coins: &str,
@@ -134,16 +81,18 @@ pub fn polling(
     let mut command = pipeline.program("producer");
     command.args(["run", "--source", "coingecko", "--coins", coins, "--interval", interval]);
     command.args(["--base-url", source.url()]);
+    // The interval decides, also with a key.
+    command.env("COINGECKO_CREDITS", "1000000000").env("COINGECKO_CALLS_PER_MINUTE", "100000");
     command
 }
 
 impl CoinGecko {
-    /// Starts a mock that knows no coin.
+    /// Starts a replica that knows no coin.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/api/v3", listener.local_addr().unwrap());
+        let url = format!("http://{}{ROOT}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(UpstreamState::default()));
-        let routes = Router::new().route("/api/v3/coins/markets", get(markets)).with_state(state.clone());
+        let routes = Router::new().fallback(answer).with_state(state.clone());
         let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
         Self { url, state, server }
     }
@@ -153,16 +102,51 @@ impl CoinGecko {
         &self.url
     }
 
+    /// Limits requests as this plan does, and asks for its key.
+    pub fn subscribe(&self, plan: Plan) {
+        self.state().plan = Some(plan);
+    }
+
+    /// Makes a coin trade: quotes and charts follow [`price_at`], by the replica's clock.
+    pub fn trade(&self, coin: &str) {
+        self.state().traded.insert(coin.to_owned());
+    }
+
+    /// Sets the replica's clock, which goes on from there.
+    pub fn set_clock(&self, now_ms: i64) {
+        self.state().set_clock(now_ms);
+    }
+
+    /// Stops the replica's clock at this time.
+    pub fn stop_clock(&self, now_ms: i64) {
+        self.state().stop_clock(now_ms);
+    }
+
+    /// The time by the replica's clock.
+    pub fn now_ms(&self) -> i64 {
+        self.state().now_ms()
+    }
+
+    /// Keeps each answer for as long as the real API does.
+    pub fn cache(&self) {
+        self.state().is_caching = true;
+    }
+
+    /// Makes charts faulty.
+    pub fn spoil_charts(&self, faults: &[ChartFault]) {
+        self.state().faults = faults.to_vec();
+    }
+
     /// Sets the price of a coin in usd; `updated_ms` is its time of observation.
     pub fn set(&self, coin: &str, price: f64, updated_ms: i64) {
-        self.set_raw(coin, quote(coin, price, updated_ms));
+        self.set_raw(coin, trading::quote(coin, price, updated_ms));
     }
 
     /// Makes the source observe a coin at `updated_ms` and report it in answers dated `date_ms`, a whole second, from
     /// the next answer on.
     pub fn observe(&self, coin: &str, price: f64, updated_ms: i64, date_ms: i64) {
         let mut state = self.state();
-        state.coins.insert(("usd".to_owned(), coin.to_owned()), quote(coin, price, updated_ms));
+        state.coins.insert(("usd".to_owned(), coin.to_owned()), trading::quote(coin, price, updated_ms));
         state.date = Some(UNIX_EPOCH + Duration::from_millis(date_ms.unsigned_abs()));
     }
 
@@ -187,9 +171,14 @@ impl CoinGecko {
         self.state().coins.remove(&("usd".to_owned(), coin.to_owned()));
     }
 
-    /// Gives this answer once, before any other.
+    /// Gives this answer once, to the next request but those for charts.
     pub fn say(&self, answer: ScriptedAnswer) {
         self.state().script.push_back(answer);
+    }
+
+    /// Gives this answer once, to the next request for a chart.
+    pub fn say_to_chart(&self, answer: ScriptedAnswer) {
+        self.state().chart_script.push_back(answer);
     }
 
     /// Gives this answer from now on; `None` restores the default answers.
@@ -197,7 +186,12 @@ impl CoinGecko {
         self.state().stuck = answer;
     }
 
-    /// Answers 401 to requests without this demo key.
+    /// Gives this answer to every request for a chart from now on; `None` restores the default answers.
+    pub fn always_say_to_charts(&self, answer: Option<ScriptedAnswer>) {
+        self.state().stuck_charts = answer;
+    }
+
+    /// Answers 401 to requests without this key.
     pub fn require_key(&self, key: &str) {
         self.state().key = Some(key.to_owned());
     }
@@ -207,15 +201,39 @@ impl CoinGecko {
         self.state().date = Some(date);
     }
 
-    /// Waits until this many more requests have been answered.
+    /// Status and body of the answer to a request of a client that names itself, without the network.
+    pub fn ask(&self, path: &str) -> (u16, Value) {
+        let uri: Uri = path.parse().unwrap();
+        let Query(parameters) = Query::try_from_uri(&uri).unwrap();
+        let headers = HeaderMap::from_iter([(header::USER_AGENT, HeaderValue::from_static("test"))]);
+        let answer = self.state().answer(&Request { path: uri.path(), parameters: &parameters, headers: &headers });
+        let text = String::from_utf8(answer.body).unwrap();
+        (answer.status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// Waits until this many more requests for prices have been answered.
     pub fn wait_for_polls(&self, more: usize) {
-        let before = self.seen().len();
-        eventually("the producer polls", || self.seen().len() >= before + more);
+        let before = self.polls();
+        eventually("the producer polls", || self.polls() >= before + more);
     }
 
     /// All requests so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.state().seen.clone()
+    }
+
+    /// Requests for charts so far.
+    pub fn charts(&self) -> Vec<Seen> {
+        self.seen().into_iter().filter(|seen| seen.path.contains("/market_chart")).collect()
+    }
+
+    /// Prices that were served so far, each once: coin, time of observation, and price.
+    pub fn served(&self) -> Vec<(String, i64, f64)> {
+        self.state().served.clone()
+    }
+
+    fn polls(&self) -> usize {
+        self.state().seen.iter().filter(|seen| seen.path == "/coins/markets").count()
     }
 
     fn state(&self) -> MutexGuard<'_, UpstreamState> {
@@ -229,29 +247,22 @@ impl Drop for CoinGecko {
     }
 }
 
-/// An element of the answer with all fields of a real one.
-fn quote(coin: &str, price: f64, updated_ms: i64) -> Value {
-    let updated = EventTime(updated_ms).to_utc().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
-    json!({
-        "id": coin, "symbol": &coin[..3], "name": coin, "current_price": price, "market_cap": price * 1e7,
-        "market_cap_rank": 1, "total_volume": price * 1e5, "high_24h": price * 1.01, "low_24h": price * 0.99,
-        "price_change_24h": -747.3360347281705, "circulating_supply": 20030493.0, "max_supply": 21000000.0,
-        "ath_date": "2025-10-06T18:57:42.558Z", "roi": null, "last_updated": updated,
-    })
-}
-
-async fn markets(
+async fn answer(
     State(state): State<Arc<Mutex<UpstreamState>>>,
+    uri: Uri,
     Query(parameters): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Response<Body> {
     let accepts_gzip = text(&headers, "accept-encoding").is_some_and(|accepted| accepted.contains("gzip"));
+    let path = uri.path().strip_prefix(ROOT).unwrap_or(uri.path()).to_owned();
     let (answer, date) = {
         let mut state = state.lock().unwrap();
         let ids = parameters.get("ids").map(|ids| ids.split(',').map(str::to_owned).collect()).unwrap_or_default();
         let user_agent = text(&headers, "user-agent");
-        state.seen.push(Seen { at: Instant::now(), ids, parameters: parameters.clone(), user_agent });
-        (state.answer(&parameters, &headers), state.date)
+        let answer = state.answer(&Request { path: &path, parameters: &parameters, headers: &headers });
+        let status = answer.status;
+        state.seen.push(Seen { at: Instant::now(), path, ids, parameters, user_agent, status });
+        (answer, state.date())
     };
     tokio::time::sleep(answer.delay).await;
     let mut response = Response::builder().status(answer.status);
@@ -273,50 +284,4 @@ async fn markets(
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(headers.get(name)?.to_str().unwrap().to_owned())
-}
-
-impl UpstreamState {
-    fn answer(&mut self, parameters: &BTreeMap<String, String>, headers: &HeaderMap) -> ScriptedAnswer {
-        if let Some(answer) = self.script.pop_front().or_else(|| self.stuck.clone()) {
-            return answer;
-        }
-        if text(headers, "user-agent").is_none() {
-            let words = "Please add a descriptive User-Agent to your request";
-            return ScriptedAnswer::new(
-                403,
-                json!({"status": {"error_code": 403, "error_message": words}}).to_string(),
-            );
-        }
-        if self.key.is_some() && text(headers, "x-cg-demo-api-key") != self.key {
-            let status = json!({"error_code": 10002, "error_message": "API Key Missing. Please make sure you're using the right authentication method."});
-            return ScriptedAnswer::new(401, json!({ "status": status }).to_string());
-        }
-        match parameters.get("vs_currency") {
-            None => ScriptedAnswer::new(422, json!({"error": "Missing parameter vs_currency"}).to_string()),
-            Some(currency) if !CURRENCIES.contains(&currency.as_str()) => {
-                ScriptedAnswer::new(400, json!({"error": "invalid vs_currency"}).to_string())
-            }
-            Some(currency) => ScriptedAnswer::new(200, Value::Array(self.page(currency, parameters)).to_string()),
-        }
-    }
-
-    /// The known among the requested coins, in the API's own order, on the requested page.
-    fn page(&self, currency: &str, parameters: &BTreeMap<String, String>) -> Vec<Value> {
-        let number = |name: &str, default: usize| parameters.get(name).map_or(default, |text| text.parse().unwrap());
-        let per_page = number("per_page", 100).clamp(1, 250);
-        let ids: Vec<&str> = parameters.get("ids").map(|ids| ids.split(',').collect()).unwrap_or_default();
-        let is_full = parameters.get("precision").is_some_and(|precision| precision == "full");
-        let known =
-            self.coins.iter().rev().filter(|((known, coin), _)| known == currency && ids.contains(&coin.as_str()));
-        let page = known.skip((number("page", 1) - 1) * per_page).take(per_page);
-        page.map(|(_, quote)| if is_full { quote.clone() } else { rounded(quote.clone()) }).collect()
-    }
-}
-
-/// Without `precision=full` large prices come as integers.
-fn rounded(mut quote: Value) -> Value {
-    if let Some(price) = quote["current_price"].as_f64().filter(|price| *price > 1_000.0) {
-        quote["current_price"] = json!(price.round() as i64);
-    }
-    quote
 }

@@ -42,6 +42,8 @@ pub struct LogMessage {
 }
 
 /// A record to be published to FEED.
+// Almost every record is a tick, so a box would save nothing.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
     /// An observation.

@@ -59,6 +59,8 @@ fn bar(seq: i64) -> Tick {
         low: close - 8.0,
         close,
         volume: Some(seq as f64),
+        quote_volume: Some(2.0 * seq as f64),
+        filled: false,
         feed_seq: 1,
     }
 }
@@ -66,7 +68,8 @@ fn bar(seq: i64) -> Tick {
 fn trade(seq: i64) -> Tick {
     let (complete, id) = (Some(Span(59_999)), Some(ID));
     let (open, high, low, close) = (TINY, TINY, TINY, TINY);
-    Tick { grain: None, complete, id, open, high, low, close, volume: None, ..bar(seq) }
+    let (volume, quote_volume, filled) = (None, None, seq % 3 == 0);
+    Tick { grain: None, complete, id, open, high, low, close, volume, quote_volume, filled, ..bar(seq) }
 }
 
 fn write_predictions(dir: &Path) -> anyhow::Result<()> {
@@ -91,10 +94,12 @@ pub fn answers() -> [Value; 2] {
     let ticks = json!([
         {"coin": "bitcoin", "quote": "usdt", "rows": TICKS, "first": BEGIN_MS + 60_000, "last": BEGIN_MS + 180_000_000,
             "grains": TICKS, "grain": 60_000, "completes": 0, "complete": null, "ids": 0, "id": null, "opens": TICKS,
-            "high": 11_004.0, "low": 7_993.0, "close": 28_501_500.0, "mean": 9_500.5, "volume": 3_000.0, "market_seq": 4_501_500},
+            "high": 11_004.0, "low": 7_993.0, "close": 28_501_500.0, "mean": 9_500.5, "volume": 3_000.0, "market_seq": 4_501_500,
+            "quote_volume": 6_000.0, "filled": 0},
         {"coin": "shiba-inu", "quote": "btc", "rows": TICKS, "first": BEGIN_MS + 60_000, "last": BEGIN_MS + 180_000_000,
             "grains": 0, "grain": null, "completes": TICKS, "complete": 59_999, "ids": TICKS, "id": ID, "opens": 0,
-            "high": null, "low": null, "close": TICKS as f64 * TINY, "mean": TINY, "volume": null, "market_seq": 4_501_500},
+            "high": null, "low": null, "close": TICKS as f64 * TINY, "mean": TINY, "volume": null, "market_seq": 4_501_500,
+            "quote_volume": null, "filled": TICKS / 3},
     ]);
     let predictions = json!([
         {"fold": "1", "rows": 4, "first": BEGIN_MS, "last": BEGIN_MS + 3, "prediction": 16.0, "mean": 3.5, "lower": 1.5, "bands_80": 4},
@@ -104,8 +109,8 @@ pub fn answers() -> [Value; 2] {
     [ticks, predictions]
 }
 
-/// The column types of an archive file in a reader's terms for names, times, integers and prices.
-pub fn types([name, time, number, price]: [&str; 4]) -> Value {
+/// The column types of an archive file in a reader's terms for names, times, integers, prices and conditions.
+pub fn types([name, time, number, price, condition]: [&str; 5]) -> Value {
     let columns = [
         ("coin", name),
         ("quote", name),
@@ -120,6 +125,8 @@ pub fn types([name, time, number, price]: [&str; 4]) -> Value {
         ("volume", price),
         ("feed_seq", number),
         ("market_seq", number),
+        ("quote_volume", price),
+        ("filled", condition),
     ];
     columns.iter().map(|(name, of)| json!({"column_name": name, "column_type": of})).collect()
 }

@@ -51,6 +51,8 @@ pub fn tick_line(instrument: &Instrument, event_ms: i64) -> TickLine<'static> {
         low: None,
         close: 100.0 + (event_ms % 1_000_003) as f64 / 1e4,
         volume: None,
+        quote_volume: None,
+        filled: false,
         ingest_ms: event_ms,
         source: None,
         market_cap: None,

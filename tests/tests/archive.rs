@@ -43,6 +43,8 @@ fn tick(event: i64) -> Tick {
         low: close,
         close,
         volume: None,
+        quote_volume: None,
+        filled: false,
         feed_seq: 1,
     }
 }

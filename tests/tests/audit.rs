@@ -122,7 +122,8 @@ async fn a_running_pipeline_gives_no_false_alarm() {
 /// Publishes a quote of bitcoin/usd, this long after [`START`]; `nth` distinguishes quotes of one event time.
 async fn tick(producer: &Connection, after_ms: i64, close: f64, nth: u32) {
     let instrument = Instrument::new("bitcoin", "usd").unwrap();
-    let line = TickLine { volume: Some(0.1), ..harness::tick(&instrument, START + after_ms, close) };
+    let (volume, quote_volume, filled) = (Some(0.1), Some(0.1 * close.abs()), nth == 1);
+    let line = TickLine { volume, quote_volume, filled, ..harness::tick(&instrument, START + after_ms, close) };
     let id = format!("test/{after_ms}/{nth}");
     let message = FeedMessage { kind: RecordKind::Tick, instrument, payload: codec::single(&line), id };
     publish(producer, &message).await.unwrap();
@@ -213,6 +214,7 @@ async fn every_tampered_row_is_found() {
     let hours = case.stored(Stream::Stats, RecordKind::Stats(Window::Hour)).await;
     let mut wrong = hours.iter().flat_map(|(_, lines)| lines).nth(1).unwrap().clone();
     (wrong["close"], wrong["revision"]) = (json!(1.5), json!(9));
+    (wrong["vwap"], wrong["filled"]) = (json!(1.25), json!(7));
     case.plant("aggregator", Stream::Stats, RecordKind::Stats(Window::Hour), &wrong).await;
     let mut extra = case.stored(Stream::Stats, RecordKind::Stats(Window::FiveMinutes)).await[0].1[0].clone();
     (extra["start_ms"], extra["end_ms"]) = (json!(START - 600_000), json!(START - 300_000));
@@ -239,6 +241,10 @@ async fn every_tampered_row_is_found() {
     assert_eq!(found, expected);
     let hour = &report["differences"][2];
     assert_eq!((&hour["found"]["close"], &hour["expected"]["revision"]), (&json!(1.5), &json!(1)), "{hour}");
+    let of_both = |name: &str| ["found", "expected"].map(|side| hour[side][name].as_f64());
+    let [quote_volume, volume] = ["quote_volume", "volume"].map(|name| of_both(name)[1].unwrap());
+    assert_eq!(of_both("vwap"), [Some(1.25), Some(quote_volume / volume)], "{hour}");
+    assert_eq!(of_both("filled"), [Some(7.0), None], "{hour}");
     let output = case.pipeline.program("aggregator").arg("audit").output().unwrap();
     let (table, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(table.contains("2020-03-01T01:00:00Z: close is 1.5 instead of 219.1, "), "{table}");

@@ -264,7 +264,7 @@ async fn services_that_lose_their_streams_wait_for_the_restore() {
     succeed(&mut pipeline.replay(&excerpt(&pipeline, ROWS + 500), "1m"));
     pipeline.wait();
     let admin = pipeline.server.connect("admin").await;
-    for name in ["FEED", "MARKET", "STATS", "FORECAST", "OBJ_ARTIFACTS", "KV_READERS", "KV_LEASES"] {
+    for name in ["FEED", "MARKET", "STATS", "FORECAST", "OBJ_ARTIFACTS", "KV_READERS", "KV_BUDGETS", "KV_LEASES"] {
         admin.api::<Value>(&format!("STREAM.DELETE.{name}"), &json!({})).await.unwrap();
     }
     restore(&pipeline, &folder);
@@ -312,8 +312,8 @@ async fn an_incomplete_backup_is_refused_and_changes_nothing() {
     spoil("MARKET.messages", &|copy| edited(copy, "MARKET.messages.gz", &|bytes| bytes[..bytes.len() - 1].to_vec()));
     spoil("SHA-256", &|copy| edited(copy, "FEED.messages.gz", &|bytes| [&bytes[..], b"x"].concat()));
     spoil("was changed", &|copy| said(copy, "\"max_age\": 0", "\"max_age\": 1"));
-    let older = "its format is 2, this version reads 3: restore it with the version that made it";
-    spoil(older, &|copy| said(copy, "\"format\": 3", "\"format\": 2"));
+    let older = "its format is 3, this version reads 4: restore it with the version that made it";
+    spoil(older, &|copy| said(copy, "\"format\": 4", "\"format\": 3"));
     spoil("manifest.json", &|copy| fs::remove_file(copy.join("manifest.json")).unwrap());
     spoil("STATS", &|copy| fs::remove_file(copy.join("STATS.messages.gz")).unwrap());
     assert!(stream_info(&admin, "FEED").await.is_err(), "nothing was created");

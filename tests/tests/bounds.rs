@@ -36,6 +36,7 @@ fn long_tick(event_ms: i64, id: u64) -> TickLine<'static> {
     (tick.open, tick.high, tick.low) =
         (Some(123_456.789_012_345_68), Some(123_456.789_012_345_7), Some(1.234_567_890_123_456_7e-12));
     (tick.volume, tick.id, tick.grain_ms) = (Some(1.234_567_890_123_456_7e-20), Some(u64::MAX - id), Some(366 * DAY));
+    (tick.quote_volume, tick.filled) = (Some(1.234_567_890_123_456_7e-20), true);
     tick
 }
 

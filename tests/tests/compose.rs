@@ -62,6 +62,7 @@ class Replica(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer((sys.argv[1], 8000), Replica).serve_forever()";
     project.set("producer", "COINGECKO_BASE_URL", &format!("http://{outside}:8000/api/v3"));
     project.set("producer", "COINGECKO_INTERVAL", "500ms");
+    project.set("producer", "COINGECKO_HISTORY", "0");
     // One in each partition.
     let coins: Vec<String> = (0..16).map(|partition| coin_in(partition, "usd", 16)).collect();
     project.set("producer", "CANDLEWIRE_COINS", &coins.join(","));

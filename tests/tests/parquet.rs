@@ -30,12 +30,12 @@ fn check(reader: &str, program: Command, types: Value) {
 
 #[test]
 fn duckdb_reads_the_archive_without_options() {
-    check("DuckDB", duckdb(), types(["VARCHAR", "TIMESTAMP WITH TIME ZONE", "BIGINT", "DOUBLE"]));
+    check("DuckDB", duckdb(), types(["VARCHAR", "TIMESTAMP WITH TIME ZONE", "BIGINT", "DOUBLE", "BOOLEAN"]));
 }
 
 #[test]
 fn polars_reads_the_archive_without_options() {
-    let of_polars = types(["Categorical", "Datetime(time_unit='ms', time_zone='UTC')", "Int64", "Float64"]);
+    let of_polars = types(["Categorical", "Datetime(time_unit='ms', time_zone='UTC')", "Int64", "Float64", "Boolean"]);
     check("Polars", python("polars_read.py", &[], &["python"]), of_polars);
 }
 
@@ -100,7 +100,20 @@ fn a_row_takes_no_more_bytes_than_is_stated() {
         let fields: Vec<f64> = line.split(',').map(|field| field.parse().unwrap()).collect();
         let [event, open, high, low, close, volume] = fields[..] else { panic!("not a candle: {line}") };
         let (event, grain, volume) = (EventTime(event as i64), Some(Span::MINUTE), Some(volume));
-        minutes.push(Tick { event, grain, complete: None, id: None, open, high, low, close, volume, feed_seq: 0 });
+        minutes.push(Tick {
+            event,
+            grain,
+            complete: None,
+            id: None,
+            open,
+            high,
+            low,
+            close,
+            volume,
+            quote_volume: None,
+            filled: false,
+            feed_seq: 0,
+        });
     }
     // Polls 5 to 55 s apart, each certified back to the one before.
     let mut event = minutes[0].event;

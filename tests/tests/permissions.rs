@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 /// All users but admin.
 const USERS: [&str; 7] = ["viewer", "reader", "producer", "stream-processor", "aggregator", "trainer", "reporter"];
 /// Every stream, buckets included.
-const STREAMS: [&str; 7] = ["FEED", "MARKET", "STATS", "FORECAST", "KV_LEASES", "KV_READERS", "OBJ_ARTIFACTS"];
+const STREAMS: [&str; 8] =
+    ["FEED", "MARKET", "STATS", "FORECAST", "KV_LEASES", "KV_READERS", "KV_BUDGETS", "OBJ_ARTIFACTS"];
 /// Calls on a whole stream, for admin only.
 const STREAM_CALLS: [&str; 10] = [
     "STREAM.CREATE",
@@ -58,6 +59,8 @@ const PUBLISHES: &[Publish] = &[
     ("$KV.LEASES.aggregator.x", "{}", &["aggregator"]),
     ("$KV.LEASES.trainer.x", "{}", &["trainer"]),
     ("$KV.READERS.market.x", "{}", &["trainer"]),
+    ("$KV.BUDGETS.coingecko.x", "{}", &["producer"]),
+    ("$KV.BUDGETS.other.x", "{}", &[]),
     ("$O.ARTIFACTS.M.x", "{}", &["trainer"]),
     // Single messages.
     ("$JS.API.STREAM.MSG.DELETE.FEED", r#"{"seq":1}"#, &[]),
@@ -74,6 +77,9 @@ const PUBLISHES: &[Publish] = &[
     ("$JS.API.STREAM.MSG.GET.FORECAST", r#"{"seq":1}"#, &["trainer", "reporter"]),
     ("$JS.API.STREAM.MSG.GET.KV_LEASES", r#"{"seq":1}"#, &[]),
     ("$JS.API.STREAM.MSG.GET.KV_READERS", r#"{"seq":1}"#, &[]),
+    ("$JS.API.STREAM.MSG.GET.KV_BUDGETS", r#"{"seq":1}"#, &[]),
+    ("$JS.API.DIRECT.GET.KV_BUDGETS", r#"{"seq":1}"#, &[]),
+    ("$JS.API.DIRECT.GET.KV_BUDGETS.$KV.BUDGETS.coingecko.x", "", &["producer"]),
     ("$JS.API.STREAM.MSG.GET.OBJ_ARTIFACTS", r#"{"seq":1}"#, &["trainer"]),
     ("$JS.API.DIRECT.GET.FEED", r#"{"seq":1}"#, &["producer", "aggregator"]),
     (
@@ -275,6 +281,7 @@ fn harmful(user: &str) -> Vec<String> {
     let stored = [
         ("producer", "feed.tick.bitcoin.usdt".to_owned()),
         ("producer", "$KV.LEASES.producer.x".to_owned()),
+        ("producer", "$KV.BUDGETS.coingecko.x".to_owned()),
         ("stream-processor", format!("market.{partition}.price.bitcoin.usdt")),
         ("stream-processor", format!("checkpoint.market.{partition}.position")),
         ("stream-processor", "$KV.LEASES.stream-processor.x".to_owned()),
@@ -313,6 +320,7 @@ fn askable() -> Vec<(&'static str, Vec<(String, String)>)> {
                 ("$JS.API.STREAM.INFO.FEED", ""),
                 ("$JS.API.DIRECT.GET.FEED", of_seq),
                 ("$JS.API.STREAM.MSG.GET.MARKET", of_seq),
+                ("$JS.API.DIRECT.GET.KV_BUDGETS.$KV.BUDGETS.coingecko.x", ""),
                 leases,
             ],
         ),

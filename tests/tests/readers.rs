@@ -16,7 +16,7 @@ fn read_with(program: Command) -> Vec<Value> {
 #[test]
 fn spark_reads_the_archive_at_default_settings() {
     let [ticks, predictions] = answers();
-    let of_spark = types(["string", "timestamp", "bigint", "double"]);
+    let of_spark = types(["string", "timestamp", "bigint", "double", "boolean"]);
     assert_eq!(read_with(python("spark_read.py", &[], &["spark"])), [of_spark, ticks, predictions]);
 }
 

@@ -36,7 +36,7 @@ enum Step {
     Tick {
         behind_ms: i64,
         close: f64,
-        volume: Option<f64>,
+        traded: Traded,
         span: Span,
     },
     /// An earlier tick, by its index, sent again with these values.
@@ -60,6 +60,14 @@ enum Step {
     Garbage,
 }
 
+/// What was traded in an observation, and whether it was fetched afterwards.
+#[derive(Debug, Clone, Copy)]
+struct Traded {
+    volume: Option<f64>,
+    quote_volume: Option<f64>,
+    filled: bool,
+}
+
 /// Kind of an observation.
 #[derive(Debug, Clone, Copy)]
 enum Span {
@@ -75,8 +83,12 @@ fn step() -> impl Strategy<Value = Step> {
         2 => complete().prop_map(|complete_ms| Span::Point { complete_ms }),
     ];
     let tick = |behind: std::ops::RangeInclusive<i64>| {
-        (behind, close(), prop::option::of(0.0..1e3_f64), span.clone())
-            .prop_map(|(behind_ms, close, volume, span)| Step::Tick { behind_ms, close, volume, span })
+        (behind, close(), traded(), span.clone()).prop_map(|(behind_ms, close, traded, span)| Step::Tick {
+            behind_ms,
+            close,
+            traded,
+            span,
+        })
     };
     prop_oneof![
         12 => tick(0..=0),
@@ -91,6 +103,16 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<[bool; 2]>().prop_map(|[heartbeat, is_ingest_forged]| Step::Future { heartbeat, is_ingest_forged }),
         1 => Just(Step::Garbage),
     ]
+}
+
+fn traded() -> impl Strategy<Value = Traded> {
+    // Most ticks have both volumes, so that many windows do.
+    let volume = || prop::option::weighted(0.8, prop_oneof![9 => 0.0..1e3_f64, 1 => Just(0.0)]);
+    (volume(), volume(), prop::bool::weighted(0.2)).prop_map(|(volume, quote_volume, filled)| Traded {
+        volume,
+        quote_volume,
+        filled,
+    })
 }
 
 /// Advance of event time before a step: mostly seconds, sometimes zero or hours. Often whole seconds, so that ticks lie
@@ -125,10 +147,11 @@ impl Source {
         self.now_ms += pace_ms;
         let Self { instrument, now_ms, ticks } = self;
         match step {
-            Step::Tick { behind_ms, close, volume, span } => {
+            Step::Tick { behind_ms, close, traded, span } => {
                 let mut tick = tick(instrument, *now_ms - behind_ms, close);
                 // Of equal event times, the tick that arrives last has the lowest id.
-                (tick.volume, tick.id) = (volume, Some(u64::MAX - 2 * ticks.len() as u64));
+                tick.id = Some(u64::MAX - 2 * ticks.len() as u64);
+                (tick.volume, tick.quote_volume, tick.filled) = (traded.volume, traded.quote_volume, traded.filled);
                 (tick.grain_ms, tick.complete_ms) = match span {
                     Span::Bar(grain_ms) => (Some(grain_ms), None),
                     Span::Point { complete_ms } => (None, complete_ms),
@@ -366,6 +389,8 @@ struct Accepted {
     low: f64,
     close: f64,
     volume: Option<f64>,
+    quote_volume: Option<f64>,
+    filled: bool,
     /// Watermark at its arrival.
     watermark_ms: i64,
 }
@@ -436,6 +461,8 @@ impl Plain {
                             low,
                             close: tick.close,
                             volume: tick.volume,
+                            quote_volume: tick.quote_volume,
+                            filled: tick.filled,
                             watermark_ms,
                         });
                     }
@@ -549,6 +576,13 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
+fn check_amount(row: &Value, name: &str, expected: Option<f64>) {
+    match (row.get(name).and_then(Value::as_f64), expected) {
+        (Some(found), Some(expected)) => assert!(close_enough(found, expected), "{name}: {row}"),
+        (found, expected) => assert_eq!(found, expected, "{name}: {row}"),
+    }
+}
+
 fn check_candle(row: &Value, ticks: &[&Accepted], revision: u64) {
     let order = |tick: &&&Accepted| (tick.event_ms, tick.id, tick.grain_ms);
     let (first, last) = (ticks.iter().min_by_key(order).unwrap(), ticks.iter().max_by_key(order).unwrap());
@@ -561,10 +595,13 @@ fn check_candle(row: &Value, ticks: &[&Accepted], revision: u64) {
     assert!(close_enough(price("average"), mean(&ticks.iter().map(|tick| tick.close).collect::<Vec<_>>())), "{row}");
     let volumes: Vec<f64> = ticks.iter().filter_map(|tick| tick.volume).collect();
     let volume = (!volumes.is_empty()).then(|| volumes.iter().sum::<f64>());
-    match (row.get("volume").and_then(Value::as_f64), volume) {
-        (Some(found), Some(expected)) => assert!(close_enough(found, expected), "{row}"),
-        (found, expected) => assert_eq!(found, expected, "{row}"),
-    }
+    check_amount(row, "volume", volume);
+    let quote_volume = ticks.iter().map(|tick| tick.quote_volume).sum::<Option<f64>>();
+    check_amount(row, "quote_volume", quote_volume);
+    let whole = volume.filter(|&volume| volumes.len() == ticks.len() && volume > 0.0);
+    check_amount(row, "vwap", whole.and_then(|volume| Some(quote_volume? / volume)));
+    let filled = ticks.iter().filter(|tick| tick.filled).count() as u64;
+    assert_eq!(row.get("filled").and_then(Value::as_u64), (filled > 0).then_some(filled), "{row}");
     let is_partial = !volumes.is_empty() && volumes.len() < ticks.len();
     assert_eq!(row.get("volume_count").and_then(Value::as_u64), is_partial.then_some(volumes.len() as u64), "{row}");
     let grain_ms = ticks.iter().filter_map(|tick| tick.grain_ms).max();

@@ -20,7 +20,7 @@ async fn replayed(file: &str, grain: &str) -> BTreeMap<&'static str, String> {
 
 fn check_candles(csv: &str, window: &str, grain_ms: i64, expected: &BTreeMap<i64, Expected>) {
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
-    let columns = "coin,quote,window,start,end,open,high,low,close,average,volume,volume_count,count,coverage,grain_ms,revision,final";
+    let columns = "coin,quote,window,start,end,open,high,low,close,average,volume,volume_count,count,coverage,grain_ms,revision,final,quote_volume,vwap,filled";
     assert_eq!(reader.headers().unwrap().iter().collect::<Vec<_>>().join(","), columns);
     let mut found = 0;
     for (record, (&start, expected)) in reader.records().zip(expected) {
@@ -39,6 +39,8 @@ fn check_candles(csv: &str, window: &str, grain_ms: i64, expected: &BTreeMap<i64
             [&record[11], &record[14], &record[15], &record[16]],
             ["", grain_ms.to_string().as_str(), "1", "true"]
         );
+        // The samples have no quote volumes, and are no later fetch.
+        assert_eq!([&record[17], &record[18], &record[19]], [""; 3]);
         found += 1;
     }
     assert_eq!(found, expected.len(), "windows of {window}");

@@ -56,7 +56,7 @@ const YEAR_2009_MS: i64 = 1_230_768_000_000;
 const YEAR_10000_MS: i64 = 253_402_300_800_000;
 const GRAIN_MS_MAX: i64 = 366 * 86_400_000;
 const AHEAD_MS_MAX: i64 = 120_000;
-/// Every bit of a volume from here on is worth at least 2^-128.
+/// Every bit of a volume or quote volume from here on is worth at least 2^-128.
 const VOLUME_MIN: f64 = 2.646_977_960_169_688_6e-23;
 
 #[derive(Deserialize)]
@@ -72,6 +72,9 @@ struct TickLine {
     low: Option<f64>,
     close: f64,
     volume: Option<f64>,
+    quote_volume: Option<f64>,
+    #[serde(default)]
+    filled: bool,
     ingest_ms: i64,
     #[serde(rename = "source")]
     _source: Option<String>,
@@ -162,19 +165,25 @@ fn tick(line: TickLine, names: InstrumentNames<'_>, message: &FeedMessage) -> Re
     if low > open || low > close || high < open || high < close {
         return Err("high-low-order");
     }
-    match line.volume {
-        Some(volume) if !volume.is_finite() => return Err("non-finite"),
-        None | Some(0.0 | VOLUME_MIN..=1e21) if is_in_time => {}
-        _ => return Err("out-of-range"),
+    for amount in [line.volume, line.quote_volume].into_iter().flatten() {
+        match amount {
+            _ if !amount.is_finite() => return Err("non-finite"),
+            0.0 | VOLUME_MIN..=1e21 => {}
+            _ => return Err("out-of-range"),
+        }
+    }
+    if !is_in_time {
+        return Err("out-of-range");
     }
     let earliest_ms = line.event_ms - AHEAD_MS_MAX;
     if line.ingest_ms < earliest_ms || message.stored_ms < earliest_ms {
         return Err("future");
     }
-    // A volume of -0 is 0.
-    let volume = line.volume.map(|volume| volume + 0.0);
-    let TickLine { event_ms, grain_ms, complete_ms, id, .. } = line;
-    Ok(Price { feed_seq: message.seq, event_ms, grain_ms, complete_ms, id, open, high, low, close, volume })
+    // An amount of -0 is 0.
+    let [volume, quote_volume] = [line.volume, line.quote_volume].map(|amount| amount.map(|amount| amount + 0.0));
+    let TickLine { event_ms, grain_ms, complete_ms, id, filled, .. } = line;
+    let feed_seq = message.seq;
+    Ok(Price { feed_seq, event_ms, grain_ms, complete_ms, id, open, high, low, close, volume, quote_volume, filled })
 }
 
 fn is_certifiable(complete_ms: Option<i64>) -> bool {

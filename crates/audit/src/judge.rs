@@ -160,8 +160,21 @@ mod tests {
     fn trade(event_ms: i64, id: impl Into<Option<u64>>) -> Price {
         let (id, price) = (id.into(), 1.0);
         let (open, high, low, close) = (price, price, price, price);
-        let (grain_ms, complete_ms, volume) = (None, None, None);
-        Price { feed_seq: 1, event_ms, grain_ms, complete_ms, id, open, high, low, close, volume }
+        let (grain_ms, complete_ms, volume, quote_volume) = (None, None, None, None);
+        Price {
+            feed_seq: 1,
+            event_ms,
+            grain_ms,
+            complete_ms,
+            id,
+            open,
+            high,
+            low,
+            close,
+            volume,
+            quote_volume,
+            filled: false,
+        }
     }
 
     /// 1 when accepted, 0 when a duplicate, -n when late by n milliseconds.

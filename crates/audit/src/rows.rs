@@ -1,6 +1,7 @@
 //! Rows compared by the audit: lines of MARKET and STATS as types of its own.
 
 use std::cmp::Ordering;
+use std::ops::Not;
 
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,10 @@ pub(crate) struct Price {
     pub(crate) close: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) volume: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) quote_volume: Option<f64>,
+    #[serde(skip_serializing_if = "Not::not")]
+    pub(crate) filled: bool,
 }
 
 impl Price {
@@ -123,7 +128,13 @@ pub(crate) struct Candle {
     pub(crate) volume: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) volume_count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) quote_volume: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) vwap: Option<f64>,
     pub(crate) count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) filled: Option<u64>,
     pub(crate) coverage: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) grain_ms: Option<i64>,

@@ -87,6 +87,9 @@ struct PriceLine<'a> {
     low: Option<f64>,
     close: f64,
     volume: Option<f64>,
+    quote_volume: Option<f64>,
+    #[serde(default)]
+    filled: bool,
     feed_seq: u64,
 }
 
@@ -139,7 +142,10 @@ struct CandleLine<'a> {
     average: f64,
     volume: Option<f64>,
     volume_count: Option<u64>,
+    quote_volume: Option<f64>,
+    vwap: Option<f64>,
     count: u64,
+    filled: Option<u64>,
     coverage: f64,
     grain_ms: Option<i64>,
     revision: u64,
@@ -163,7 +169,7 @@ struct HourOfDayLine<'a> {
 
 impl PriceLine<'_> {
     fn row(self, names: InstrumentNames<'_>) -> Option<Price> {
-        let Self { event_ms, grain_ms, complete_ms, id, close, volume, feed_seq, .. } = self;
+        let Self { event_ms, grain_ms, complete_ms, id, close, volume, quote_volume, filled, feed_seq, .. } = self;
         let [open, high, low] = [self.open, self.high, self.low].map(|price| price.unwrap_or(close));
         names.match_line(&self.coin, &self.quote).then_some(Price {
             feed_seq,
@@ -176,6 +182,8 @@ impl PriceLine<'_> {
             low,
             close,
             volume,
+            quote_volume,
+            filled,
         })
     }
 }
@@ -213,7 +221,10 @@ impl CandleLine<'_> {
             average: self.average,
             volume: self.volume,
             volume_count: self.volume_count,
+            quote_volume: self.quote_volume,
+            vwap: self.vwap,
             count: self.count,
+            filled: self.filled,
             coverage: self.coverage,
             grain_ms: self.grain_ms,
             revision: self.revision,

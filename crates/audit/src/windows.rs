@@ -143,6 +143,14 @@ fn candle(ticks: &[&Price], start_ms: i64, end_ms: i64, covered_ms: i64, revisio
     let count = ticks.len() as u64;
     let volumes = ticks.iter().filter_map(|tick| tick.volume);
     let volume_count = volumes.clone().count() as u64;
+    let volume = (volume_count > 0).then(|| sum(volumes));
+    let quote_volumes: Option<Vec<f64>> = ticks.iter().map(|tick| tick.quote_volume).collect();
+    let quote_volume = quote_volumes.map(|quote_volumes| sum(quote_volumes.iter().copied()));
+    let vwap = match (quote_volume, volume) {
+        (Some(quote_volume), Some(volume)) if volume_count == count && volume > 0.0 => Some(quote_volume / volume),
+        _ => None,
+    };
+    let filled = ticks.iter().filter(|tick| tick.filled).count() as u64;
     Some(Candle {
         start_ms,
         end_ms,
@@ -151,9 +159,12 @@ fn candle(ticks: &[&Price], start_ms: i64, end_ms: i64, covered_ms: i64, revisio
         low: ticks.iter().map(|tick| tick.low).reduce(f64::min)?,
         close: ticks.iter().max_by_key(|tick| tick.identity())?.close,
         average: mean(ticks.iter().map(|tick| tick.close), count),
-        volume: (volume_count > 0).then(|| sum(volumes)),
+        volume,
         volume_count: (0 < volume_count && volume_count < count).then_some(volume_count),
+        quote_volume,
+        vwap,
         count,
+        filled: (filled > 0).then_some(filled),
         coverage: covered_ms as f64 / (end_ms - start_ms) as f64,
         grain_ms: ticks.iter().filter_map(|tick| tick.grain_ms).max(),
         revision,
@@ -201,10 +212,12 @@ mod tests {
     /// Input records; times in seconds since [`START_MS`].
     enum Input {
         Tick(i64, f64),
+        /// A tick with volume 0.1, this quote volume, and whether it was fetched afterwards.
+        Traded(i64, Option<f64>, bool),
         Heartbeat(i64),
         Flush,
     }
-    use Input::{Flush, Heartbeat, Tick};
+    use Input::{Flush, Heartbeat, Tick, Traded};
 
     fn judged(records: &[Input]) -> Judged {
         let message = |(record, seq): (&Input, u64)| {
@@ -215,12 +228,17 @@ mod tests {
                     json!({"coin": "c", "quote": "q", "event_ms": ms, "ingest_ms": ms, "flush": flush}),
                 )
             };
+            let tick = |second: i64, close: f64| {
+                let ms = START_MS + second * 1_000;
+                json!({"coin": "c", "quote": "q", "event_ms": ms, "ingest_ms": ms, "grain_ms": 30_000, "close": close,
+                    "volume": 0.1})
+            };
             let (kind, line) = match *record {
-                Tick(second, close) => {
-                    let ms = START_MS + second * 1_000;
-                    let names = json!({"coin": "c", "quote": "q", "event_ms": ms, "ingest_ms": ms, "grain_ms": 30_000,
-                        "close": close, "volume": 0.1});
-                    (RecordKind::Tick, names)
+                Tick(second, close) => (RecordKind::Tick, tick(second, close)),
+                Traded(second, quote_volume, filled) => {
+                    let mut line = tick(second, 1.0);
+                    (line["quote_volume"], line["filled"]) = (json!(quote_volume), json!(filled));
+                    (RecordKind::Tick, line)
                 }
                 Heartbeat(second) => heartbeat(second, false),
                 Flush => heartbeat(0, true),
@@ -262,6 +280,20 @@ mod tests {
         // Before the last line, the last tick had not arrived.
         let before = Timeline::new(&judged, 5).candles(MINUTE).remove(0).row;
         assert_eq!((before.revision, before.count), (2, 3));
+    }
+
+    #[test]
+    fn a_quote_volume_needs_all_ticks_and_filled_ones_are_counted() {
+        let check = |ticks: &[Input], expected: (Option<f64>, Option<f64>, Option<u64>)| {
+            let judged = judged(ticks);
+            let candle = Timeline::new(&judged, judged.watermarks.len()).candles(MINUTE).remove(0).row;
+            assert_eq!((candle.quote_volume, candle.vwap, candle.filled), expected);
+        };
+        let closing = || Heartbeat(65);
+        let both = [Traded(10, Some(0.25), true), Traded(20, Some(0.5), false), closing()];
+        check(&both, (Some(0.75), Some(0.75 / 0.2), Some(1)));
+        check(&[Traded(10, Some(0.25), true), Traded(20, None, true), closing()], (None, None, Some(2)));
+        check(&[Tick(10, 1.0), closing()], (None, None, None));
     }
 
     #[test]

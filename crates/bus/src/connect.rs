@@ -126,10 +126,15 @@ impl Connection {
         self.events.epoch()
     }
 
+    /// Whether the server is connected.
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+
     /// Waits until the server is connected.
     pub async fn connected(&self) {
         let mut epoch = self.epoch();
-        while self.client.connection_state() != State::Connected {
+        while !self.is_connected() {
             // The state changes just after the event, so it is polled as well.
             drop(tokio::time::timeout(Duration::from_millis(20), epoch.changed()).await);
         }

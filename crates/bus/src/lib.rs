@@ -27,6 +27,7 @@
 #![warn(missing_docs)]
 
 pub mod batch;
+pub mod budgets;
 pub mod codec;
 pub mod connect;
 pub mod error;
@@ -44,6 +45,7 @@ pub mod reader;
 pub mod record_kind;
 pub mod reminder;
 pub mod retry;
+mod revision;
 pub mod snapshot;
 pub mod stored_time;
 pub mod stream;

@@ -8,4 +8,4 @@ mod version;
 pub use log_id::{LogEvent, LogId};
 pub use position::{POSITION_VERSION, Position, decode_position, positions, settings_of};
 pub use step_config::StepConfig;
-pub(crate) use version::decode as decode_version;
+pub use version::decode as decode_version;

@@ -35,6 +35,12 @@ pub const READERS: &str = "READERS";
 /// The stream that backs the bucket [`READERS`].
 pub const READERS_STREAM: &str = "KV_READERS";
 
+/// The key-value bucket of request budgets: the calls that all producers together have made to a source.
+pub const BUDGETS: &str = "BUDGETS";
+
+/// The stream that backs the bucket [`BUDGETS`].
+pub const BUDGETS_STREAM: &str = "KV_BUDGETS";
+
 /// The lease group of the trainers: one instance at a time archives MARKET, trains and forecasts.
 pub const ARCHIVER: &str = "trainer.archive";
 

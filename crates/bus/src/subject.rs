@@ -3,7 +3,7 @@
 use market::{Instrument, Window};
 
 use crate::record_kind::RecordKind;
-use crate::stream::{LEASES, READERS, Step, Stream};
+use crate::stream::{BUDGETS, LEASES, READERS, Step, Stream};
 
 /// The subject on which a restore publishes a message of a stream; no other publisher uses it.
 pub fn restored(stream: &str, subject: &str) -> String {
@@ -74,6 +74,11 @@ pub fn of_kind(stream: Stream, kind: RecordKind, instrument: Option<&Instrument>
 /// The registration of a reader with a position outside the server: `$KV.READERS.market.9f3c`.
 pub fn reader(stream: Stream, id: &str) -> String {
     format!("$KV.{READERS}.{}.{id}", stream.root())
+}
+
+/// The budget of an account at a source: `$KV.BUDGETS.coingecko.demo-9f3c`.
+pub fn budget(source: &str, account: &str) -> String {
+    format!("$KV.{BUDGETS}.{source}.{account}")
 }
 
 /// The position of a partition: `checkpoint.market.3.position`.

@@ -38,8 +38,13 @@ pub struct Candle {
     pub volume: Option<f64>,
     /// Number of ticks with a volume, when only some have one: `volume` is then a part of the traded volume.
     pub volume_count: Option<u64>,
+    /// Value traded, in quote currency: the exact sum of the ticks' quote volumes, rounded once. Absent unless every
+    /// tick has one.
+    pub quote_volume: Option<f64>,
     /// Number of ticks.
     pub count: u64,
+    /// Number of ticks that were fetched afterwards; at most `count`.
+    pub filled: u64,
     /// Share of the window that is known, 0 to 1: the length of the union, inside the window, of its own bars and of
     /// certified spans, ÷ the window's length.
     pub coverage: f64,
@@ -68,12 +73,20 @@ impl Candle {
     pub fn whole_volume(&self) -> Option<f64> {
         self.volume.filter(|_| self.volume_count.is_none())
     }
+
+    /// Returns the volume-weighted average price: `quote_volume` ÷ `volume`, when every tick has both and the volume is
+    /// above 0.
+    pub fn vwap(&self) -> Option<f64> {
+        let volume = self.whole_volume().filter(|&volume| volume > 0.0)?;
+        Some(self.quote_volume? / volume)
+    }
 }
 
 /// A candle as a record: `{"coin":"bitcoin","quote":"usd","window":"1m","start_ms":…,"end_ms":…,"open":…,"high":…,
-/// "low":…,"close":…,"average":…,"volume":…,"count":4,"coverage":1.0,"grain_ms":60000,"revision":1,"final":true,
-/// "first_seq":…,"last_seq":…}`. Open, high and low are left out when equal to close, volume when unknown, volume_count
-/// when 0 or equal to count, grain_ms without bars.
+/// "low":…,"close":…,"average":…,"volume":…,"quote_volume":…,"vwap":…,"count":4,"coverage":1.0,"grain_ms":60000,
+/// "revision":1,"final":true,"first_seq":…,"last_seq":…}`. Open, high and low are left out when equal to close, volume
+/// when unknown, volume_count when 0 or equal to count, quote_volume unless every tick has one, vwap unless the candle
+/// has it, filled when 0, grain_ms without bars.
 #[derive(Serialize, Deserialize)]
 struct CandleLine<'a> {
     #[serde(borrow)]
@@ -95,7 +108,14 @@ struct CandleLine<'a> {
     volume: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     volume_count: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quote_volume: Option<f64>,
+    /// For readers in other languages; the quotient of the two fields is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vwap: Option<f64>,
     count: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    filled: u64,
     coverage: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     grain_ms: Option<Span>,
@@ -104,6 +124,10 @@ struct CandleLine<'a> {
     is_final: bool,
     first_seq: u64,
     last_seq: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Serialize for Candle {
@@ -122,7 +146,10 @@ impl Serialize for Candle {
             average: self.average,
             volume: self.volume,
             volume_count: self.volume_count,
+            quote_volume: self.quote_volume,
+            vwap: self.vwap(),
             count: self.count,
+            filled: self.filled,
             coverage: self.coverage,
             grain_ms: self.grain,
             revision: self.revision,
@@ -151,7 +178,9 @@ impl<'de> Deserialize<'de> for Candle {
             average: line.average,
             volume: line.volume,
             volume_count: line.volume_count,
+            quote_volume: line.quote_volume,
             count: line.count,
+            filled: line.filled,
             coverage: line.coverage,
             grain: line.grain_ms,
             revision: line.revision,
@@ -163,7 +192,7 @@ impl<'de> Deserialize<'de> for Candle {
 }
 
 /// Accumulates the ticks of a window in constant space, in any order of arrival. Never empty.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PartialCandle {
     earliest: TickIdentity,
     latest: TickIdentity,
@@ -174,7 +203,10 @@ pub struct PartialCandle {
     closes: ExactSum,
     volumes: ExactSum,
     volume_count: u64,
+    /// `None` once a tick has no quote volume. On the heap, so that windows of other sources stay small.
+    quote_volumes: Option<Box<ExactSum>>,
     count: u64,
+    filled: u64,
     grain: Option<Span>,
     first_seq: u64,
     last_seq: u64,
@@ -186,6 +218,7 @@ pub struct Term<'a> {
     tick: &'a Tick,
     close: ExactSum,
     volume: Option<ExactSum>,
+    quote_volume: Option<ExactSum>,
 }
 
 const IN_RANGE: &str = "validated prices and volumes fit an exact sum";
@@ -197,7 +230,8 @@ impl<'a> Term<'a> {
     /// The tick was not validated: prices and volumes in range always fit an exact sum.
     pub fn new(tick: &'a Tick) -> Self {
         let exact = |value| ExactSum::from_f64(value).expect(IN_RANGE);
-        Self { tick, close: exact(tick.close), volume: tick.volume.map(exact) }
+        let (volume, quote_volume) = (tick.volume.map(exact), tick.quote_volume.map(exact));
+        Self { tick, close: exact(tick.close), volume, quote_volume }
     }
 
     /// Returns the tick.
@@ -223,7 +257,9 @@ impl PartialCandle {
             closes: ExactSum::default(),
             volumes: ExactSum::default(),
             volume_count: 0,
+            quote_volumes: term.quote_volume.map(|_| Box::default()),
             count: 0,
+            filled: 0,
             grain: tick.grain,
             first_seq: tick.feed_seq,
             last_seq: tick.feed_seq,
@@ -253,7 +289,12 @@ impl PartialCandle {
             self.volumes.merge(volume).expect(IN_RANGE);
             self.volume_count += 1;
         }
+        match (&mut self.quote_volumes, &term.quote_volume) {
+            (Some(quote_volumes), Some(quote_volume)) => quote_volumes.merge(quote_volume).expect(IN_RANGE),
+            (quote_volumes, _) => *quote_volumes = None,
+        }
         self.count += 1;
+        self.filled += u64::from(tick.filled);
         self.grain = self.grain.max(tick.grain);
         self.first_seq = self.first_seq.min(tick.feed_seq);
         self.last_seq = self.last_seq.max(tick.feed_seq);
@@ -282,7 +323,9 @@ impl PartialCandle {
             average: self.closes.mean(self.count),
             volume: (self.volume_count > 0).then(|| self.volumes.to_f64()),
             volume_count: Some(self.volume_count).filter(|&count| 0 < count && count < self.count),
+            quote_volume: self.quote_volumes.as_ref().map(|quote_volumes| quote_volumes.to_f64()),
             count: self.count,
+            filled: self.filled,
             coverage: covered.ms() as f64 / window.size().ms() as f64,
             grain: self.grain,
             revision,
@@ -295,6 +338,8 @@ impl PartialCandle {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn tick(event: i64, grain: Option<i64>, close: f64, volume: Option<f64>) -> Tick {
@@ -308,6 +353,8 @@ mod tests {
             low: close,
             close,
             volume,
+            quote_volume: None,
+            filled: false,
             feed_seq: event as u64,
         }
     }
@@ -336,5 +383,74 @@ mod tests {
         assert_eq!(volume([Some(5.0), None]), (Some(5.0), Some(1), None));
         assert_eq!(volume([Some(5.0), Some(0.0)]), (Some(5.0), None, Some(5.0)));
         assert_eq!(volume([None, None]), (None, None, None));
+    }
+
+    /// Ticks with these volumes and quote volumes.
+    fn traded(volumes: &[(Option<f64>, Option<f64>)]) -> Candle {
+        let tick = |(event, &(volume, quote_volume)): (i64, &(Option<f64>, Option<f64>))| Tick {
+            quote_volume,
+            ..tick(event, None, 1.0, volume)
+        };
+        candle(&(0..).zip(volumes).map(tick).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_quote_volume_needs_all_ticks_and_a_vwap_both_volumes() {
+        let check = |volumes: &[(Option<f64>, Option<f64>)], expected: (Option<f64>, Option<f64>)| {
+            let candle = traded(volumes);
+            assert_eq!((candle.quote_volume, candle.vwap()), expected, "{volumes:?}");
+        };
+        check(&[(Some(2.0), Some(10.0)), (Some(1.0), Some(6.5))], (Some(16.5), Some(5.5)));
+        check(&[(Some(2.0), None), (Some(1.0), Some(6.5))], (None, None));
+        check(&[(Some(2.0), Some(10.0)), (Some(1.0), None)], (None, None));
+        check(&[(Some(2.0), Some(10.0)), (Some(1.0), None), (Some(1.0), Some(6.5))], (None, None));
+        check(&[(None, Some(10.0)), (Some(1.0), Some(6.5))], (Some(16.5), None));
+        check(&[(None, Some(10.0))], (Some(10.0), None));
+        check(&[(Some(0.0), Some(0.0)), (Some(0.0), Some(0.0))], (Some(0.0), None));
+        check(&[(Some(0.0), Some(0.0)), (Some(4.0), Some(6.0))], (Some(6.0), Some(1.5)));
+    }
+
+    #[test]
+    fn filled_counts_the_ticks_that_were_fetched_afterwards() {
+        let filled = |filled: [bool; 3]| {
+            let tick = |filled| Tick { filled, ..tick(0, None, 1.0, None) };
+            candle(&filled.map(tick)).filled
+        };
+        assert_eq!([filled([true, false, true]), filled([true; 3]), filled([false; 3])], [2, 3, 0]);
+    }
+
+    /// A record of a source without these fields has the bytes that it always had.
+    #[test]
+    fn absent_fields_are_left_out_of_the_record() {
+        let plain = candle(&[tick(0, None, 1.0, Some(0.5))]);
+        let record = r#"{"coin":"bitcoin","quote":"usd","window":"1m","start_ms":0,"end_ms":60000,"close":1.0,"average":1.0,"volume":0.5,"count":1,"coverage":0.75,"revision":1,"final":true,"first_seq":0,"last_seq":0}"#;
+        assert_eq!(serde_json::to_string(&plain).unwrap(), record);
+        assert_eq!(serde_json::from_str::<Candle>(record).unwrap(), plain);
+        let filled = Tick { quote_volume: Some(0.75), filled: true, ..tick(0, None, 1.0, Some(0.5)) };
+        let filled = candle(&[filled]);
+        let record = record.replace(r#""count":1,"#, r#""quote_volume":0.75,"vwap":1.5,"count":1,"filled":1,"#);
+        assert_eq!(serde_json::to_string(&filled).unwrap(), record);
+        assert_eq!(serde_json::from_str::<Candle>(&record).unwrap(), filled);
+    }
+
+    proptest! {
+        /// The expected sum is an integer that is rounded once: every quote volume is a multiple of 2⁻⁴⁰.
+        #[test]
+        fn a_quote_volume_is_the_exact_sum_rounded_once_in_any_order(
+            parts in prop::collection::vec((0_u64..1 << 53, 0_u32..60), 1..40),
+            swaps in prop::collection::vec(any::<prop::sample::Index>(), 40),
+        ) {
+            let unit = 2_f64.powi(-40);
+            let value = |&(mantissa, shift): &(u64, u32)| mantissa as f64 * 2_f64.powi(shift as i32) * unit;
+            let total: u128 = parts.iter().map(|&(mantissa, shift)| u128::from(mantissa) << shift).sum();
+            let mut volumes: Vec<_> = parts.iter().map(|part| (Some(0.5), Some(value(part)))).collect();
+            let expected = total as f64 * unit;
+            let vwap = expected / (0.5 * parts.len() as f64);
+            for (idx, swap) in swaps.iter().enumerate().take(volumes.len()) {
+                let candle = traded(&volumes);
+                prop_assert_eq!((candle.quote_volume, candle.vwap()), (Some(expected), Some(vwap)));
+                volumes.swap(idx, swap.index(parts.len()));
+            }
+        }
     }
 }

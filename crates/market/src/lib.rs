@@ -23,6 +23,8 @@
 //!     low: price,
 //!     close: price,
 //!     volume: None,
+//!     quote_volume: None,
+//!     filled: false,
 //!     feed_seq: 1,
 //! };
 //! let bitcoin = Instrument::new("bitcoin", "usd")?;

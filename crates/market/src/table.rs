@@ -6,7 +6,7 @@ use crate::time::Span;
 use crate::window::Window;
 
 /// Columns of a candle table, in order.
-pub const CANDLE_COLUMNS: [&str; 17] = [
+pub const CANDLE_COLUMNS: [&str; 20] = [
     "coin",
     "quote",
     "window",
@@ -24,16 +24,21 @@ pub const CANDLE_COLUMNS: [&str; 17] = [
     "grain_ms",
     "revision",
     "final",
+    "quote_volume",
+    "vwap",
+    "filled",
 ];
 
 /// Columns of the hour-of-day table, in order.
 pub const HOUR_OF_DAY_COLUMNS: [&str; 7] = ["coin", "quote", "hour", "average", "min", "max", "count"];
 
 /// Returns a candle's cells, by [`CANDLE_COLUMNS`]. Times are RFC 3339 in UTC; numbers have the shortest form that
-/// reads back the same. The cell of an unknown volume is empty, that of `volume_count` unless the volume is partial,
-/// and that of `grain_ms` without bars.
-pub fn candle_row(candle: &Candle) -> [String; 17] {
+/// reads back the same. The cell of a field that the candle's record leaves out is empty: of an unknown volume, quote
+/// volume and average price, of `volume_count` unless the volume is partial, of `grain_ms` without bars, and of
+/// `filled` when no tick was fetched afterwards.
+pub fn candle_row(candle: &Candle) -> [String; 20] {
     let known = |number: Option<String>| number.unwrap_or_default();
+    let amount = |amount: Option<f64>| known(amount.map(|amount| amount.to_string()));
     [
         candle.coin.to_string(),
         candle.quote.to_string(),
@@ -45,13 +50,16 @@ pub fn candle_row(candle: &Candle) -> [String; 17] {
         candle.low.to_string(),
         candle.close.to_string(),
         candle.average.to_string(),
-        known(candle.volume.map(|volume| volume.to_string())),
+        amount(candle.volume),
         known(candle.volume_count.map(|count| count.to_string())),
         candle.count.to_string(),
         candle.coverage.to_string(),
         known(candle.grain.map(|grain| grain.ms().to_string())),
         candle.revision.to_string(),
         candle.is_final.to_string(),
+        amount(candle.quote_volume),
+        amount(candle.vwap()),
+        known(Some(candle.filled).filter(|&filled| filled > 0).map(|filled| filled.to_string())),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! Ticks: one observation of a price, as a value and as records.
 
 use std::borrow::Cow;
+use std::ops::Not;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,11 @@ pub struct Tick {
     pub close: f64,
     /// Volume traded, in units of the coin; absent when unknown.
     pub volume: Option<f64>,
+    /// Value traded, in quote currency: the sum of price × size over the trades, rounded by the source. Absent when
+    /// unknown.
+    pub quote_volume: Option<f64>,
+    /// Whether the source fetched the tick afterwards, to fill a hole or as history, instead of live.
+    pub filled: bool,
     /// Sequence of the FEED message that holds the tick.
     pub feed_seq: u64,
 }
@@ -125,6 +131,12 @@ pub struct TickLine<'a> {
     /// Volume traded, in units of the coin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<f64>,
+    /// Value traded, in quote currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote_volume: Option<f64>,
+    /// Whether the tick was fetched afterwards; left out when it was not.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub filled: bool,
     /// Ingest time by the producer's clock, in milliseconds.
     pub ingest_ms: i64,
     /// The source, such as `coingecko`.
@@ -179,6 +191,12 @@ pub struct PriceLine<'a> {
     /// Volume traded, in units of the coin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<f64>,
+    /// Value traded, in quote currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote_volume: Option<f64>,
+    /// Whether the tick was fetched afterwards; left out when it was not.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub filled: bool,
     /// Sequence of the FEED message that holds the tick.
     pub feed_seq: u64,
 }
@@ -212,6 +230,8 @@ impl<'a> PriceLine<'a> {
             low: unless_close(tick.low),
             close: tick.close,
             volume: tick.volume,
+            quote_volume: tick.quote_volume,
+            filled: tick.filled,
             feed_seq: tick.feed_seq,
         }
     }
@@ -228,6 +248,8 @@ impl<'a> PriceLine<'a> {
             low: self.low.unwrap_or(self.close),
             close: self.close,
             volume: self.volume,
+            quote_volume: self.quote_volume,
+            filled: self.filled,
             feed_seq: self.feed_seq,
         }
     }

@@ -16,9 +16,10 @@ pub const FUTURE_BOUND: Span = Span::minutes(2);
 pub const PRICE_MIN: f64 = 1e-15;
 /// Largest price, in quote currency.
 pub const PRICE_MAX: f64 = 1e15;
-/// Smallest volume other than zero. A smaller f64 may have bits finer than the unit of [`crate::exact::ExactSum`].
+/// Smallest volume or quote volume other than zero. A smaller f64 may have bits finer than the unit of
+/// [`crate::exact::ExactSum`].
 pub const VOLUME_MIN: f64 = 1.0 / (1_u128 << 75) as f64;
-/// Largest volume of one tick, in units of the coin.
+/// Largest volume of one tick, in units of the coin, and largest quote volume, in quote currency.
 pub const VOLUME_MAX: f64 = 1e21;
 /// Longest grain, and longest certified span of one record: a year with a day to spare.
 pub const GRAIN_MAX: Span = Span(366 * Span::DAY.0);
@@ -41,7 +42,7 @@ pub enum Reason {
     ZeroPrice,
     /// Open or close is outside [low, high], or low is above high.
     HighLowOrder,
-    /// A price, volume, grain or time is out of range: times begin with [`EventTime::EARLIEST`].
+    /// A price, volume, quote volume, grain or time is out of range: times begin with [`EventTime::EARLIEST`].
     OutOfRange,
     /// The event time is more than [`FUTURE_BOUND`] ahead of the arrival.
     Future,
@@ -125,6 +126,7 @@ pub fn validate(line: &TickLine<'_>, instrument: &Instrument, feed_seq: u64, sto
         return Err(Reason::HighLowOrder);
     }
     let volume = line.volume.map(check_volume).transpose()?;
+    let quote_volume = line.quote_volume.map(check_volume).transpose()?;
     let event = EventTime(line.event_ms);
     let grain = line.grain_ms.map(Span);
     let is_grain = grain.is_none_or(|grain| (Span(1)..=GRAIN_MAX).contains(&grain));
@@ -135,7 +137,8 @@ pub fn validate(line: &TickLine<'_>, instrument: &Instrument, feed_seq: u64, sto
     if is_future(line.event_ms, line.ingest_ms, stored_ms) {
         return Err(Reason::Future);
     }
-    Ok(Tick { event, grain, complete, id: line.id, open, high, low, close, volume, feed_seq })
+    let (id, filled) = (line.id, line.filled);
+    Ok(Tick { event, grain, complete, id, open, high, low, close, volume, quote_volume, filled, feed_seq })
 }
 
 /// Validates a price of MARKET again as the tick that it was, so that statistics hold only valid ticks.
@@ -155,6 +158,8 @@ pub fn revalidate(line: &PriceLine<'_>, instrument: &Instrument) -> Result<Tick,
         low: line.low,
         close: line.close,
         volume: line.volume,
+        quote_volume: line.quote_volume,
+        filled: line.filled,
         // MARKET does not hold the arrival, which was checked before.
         ingest_ms: line.event_ms,
         source: None,
@@ -187,7 +192,7 @@ fn check_price(price: f64) -> Result<(), Reason> {
     }
 }
 
-/// Accepts zero (also -0, as 0) and [`VOLUME_MIN`] to [`VOLUME_MAX`].
+/// Accepts zero (also -0, as 0) and [`VOLUME_MIN`] to [`VOLUME_MAX`], as a volume or a quote volume.
 fn check_volume(volume: f64) -> Result<f64, Reason> {
     if !volume.is_finite() {
         Err(Reason::NonFinite)
@@ -219,6 +224,8 @@ mod tests {
             low: Some(9.0),
             close: 11.0,
             volume: Some(1.5),
+            quote_volume: None,
+            filled: false,
             ingest_ms: NOW_MS,
             source: None,
             market_cap: None,
@@ -249,6 +256,12 @@ mod tests {
         check(|l| l.volume = Some(1e-30), Some(Reason::OutOfRange));
         check(|l| l.volume = Some(-1.0), Some(Reason::OutOfRange));
         check(|l| l.volume = Some(0.0), None);
+        check(|l| l.quote_volume = Some(f64::NAN), Some(Reason::NonFinite));
+        check(|l| l.quote_volume = Some(-1.0), Some(Reason::OutOfRange));
+        check(|l| l.quote_volume = Some(1e-30), Some(Reason::OutOfRange));
+        check(|l| l.quote_volume = Some(1e22), Some(Reason::OutOfRange));
+        check(|l| l.quote_volume = Some(0.0), None);
+        check(|l| (l.volume, l.quote_volume) = (None, Some(16.5)), None);
         check(|l| l.grain_ms = None, None);
         check(|l| l.grain_ms = Some(0), Some(Reason::OutOfRange));
         check(|l| l.event_ms = EventTime::EARLIEST.ms() - 1, Some(Reason::OutOfRange));
@@ -292,11 +305,14 @@ mod tests {
     #[test]
     fn a_price_is_checked_like_its_tick() {
         let instrument = Instrument::new("bitcoin", "usd").expect("valid");
-        let tick = validate(&line(), &instrument, 7, NOW_MS).expect("valid");
+        let line = TickLine { quote_volume: Some(16.5), filled: true, ..line() };
+        let tick = validate(&line, &instrument, 7, NOW_MS).expect("valid");
+        assert_eq!((tick.quote_volume, tick.filled), (Some(16.5), true));
         let good = PriceLine::new("bitcoin", "usd", &tick);
         assert_eq!(revalidate(&good, &instrument), Ok(tick));
         let bad = [
             (PriceLine { close: 1e300, ..good.clone() }, Reason::OutOfRange),
+            (PriceLine { quote_volume: Some(-1.0), ..good.clone() }, Reason::OutOfRange),
             (PriceLine { event_ms: i64::MAX, ..good.clone() }, Reason::OutOfRange),
             (PriceLine { coin: "ethereum".into(), ..good.clone() }, Reason::WrongInstrument),
         ];

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use bus::lease::LeaseArgs;
 use market::{EventTime, Instrument, Span};
 use service::{AskArgs, HealthArgs, ProcessArgs};
 use store::recording::{Conflict, Grain, Outside, REORDER_ROWS, Rules};
 
 use crate::clock::now_ms;
-use crate::coingecko::{self, ApiKey, ApiPlan};
+use crate::coingecko::{self, ApiArgs, BackfillArgs, BudgetArgs, FetchArgs, LimitArgs, PollingArgs, parse_span};
 use crate::recording::{self, OlderRows, Speed};
 
 /// Brings prices into FEED, the stream that everything else is computed from
@@ -46,6 +46,11 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Ask CoinGecko for one tick of one coin and print it as JSON; needs no NATS server
     Fetch(FetchArgs),
+    /// Say how many credits at CoinGecko are spent and left this month, and how long they last
+    Budget(BudgetArgs),
+    /// Fetch past prices from CoinGecko into FEED: before the first price of a coin, or since the last one. Prints requests
+    /// and credits first
+    Backfill(BackfillArgs),
     /// Ask a running producer whether it is ready; exit code 1 if it is not
     Health(AskArgs),
 }
@@ -91,6 +96,10 @@ pub struct RunArgs {
     /// Access to CoinGecko.
     #[command(flatten)]
     pub api: ApiArgs,
+
+    /// Limits of the account at CoinGecko.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 
     /// Time to live of this instance's lease.
     #[command(flatten)]
@@ -198,65 +207,9 @@ pub struct RecordingArgs {
     pub summary: Option<PathBuf>,
 }
 
-/// Flags of `run --source coingecko`.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "CoinGecko")]
-pub struct PollingArgs {
-    /// Time between two requests to CoinGecko, which has no newer price within a minute
-    #[arg(long, env = "COINGECKO_INTERVAL", default_value = "60s", value_parser = parse_duration)]
-    pub interval: Duration,
-
-    /// Minimum age of an answer. Heartbeats stay this far behind, or as far as the largest lag of an answer in the last
-    /// 24 hours
-    #[arg(long, env = "COINGECKO_SOURCE_DELAY", default_value = "5m", value_parser = parse_span)]
-    pub source_delay: Span,
-}
-
-/// Access to CoinGecko.
-#[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "CoinGecko")]
-pub struct ApiArgs {
-    /// Root URL of the API
-    #[arg(long, env = "COINGECKO_BASE_URL", default_value = coingecko::PUBLIC_URL, value_name = "URL")]
-    pub base_url: String,
-
-    /// Plan at CoinGecko [default: demo if the environment variable COINGECKO_API_KEY holds a key, else keyless]
-    #[arg(long, env = "COINGECKO_PLAN", value_enum)]
-    pub plan: Option<ApiPlan>,
-
-    /// API key of the plan
-    #[arg(long, env = "COINGECKO_API_KEY", hide = true, hide_env_values = true)]
-    pub api_key: Option<ApiKey>,
-}
-
-/// Flags of `fetch`.
-#[derive(Debug, clap::Args)]
-pub struct FetchArgs {
-    /// Coin, by its CoinGecko id
-    #[arg(long, env = "CANDLEWIRE_COIN", default_value = "bitcoin")]
-    pub coin: String,
-
-    /// Currency of the price
-    #[arg(long, env = "CANDLEWIRE_QUOTE", default_value = "usd")]
-    pub quote: String,
-
-    /// Access to CoinGecko.
-    #[command(flatten)]
-    pub api: ApiArgs,
-}
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if duration < Duration::from_millis(1) { Err("must be at least 1ms".to_owned()) } else { Ok(duration) }
-}
-
 /// Parses a duration; 0 needs no unit.
 fn parse_wait(text: &str) -> Result<Duration, String> {
     if text == "0" { Ok(Duration::ZERO) } else { humantime::parse_duration(text).map_err(|error| error.to_string()) }
-}
-
-fn parse_span(text: &str) -> Result<Span, String> {
-    i64::try_from(parse_duration(text)?.as_millis()).map(Span).map_err(|error| error.to_string())
 }
 
 impl RunArgs {
@@ -314,56 +267,10 @@ impl RunArgs {
     /// # Errors
     /// Flags are missing or contradict each other.
     pub(crate) fn to_coingecko(&self) -> anyhow::Result<coingecko::PollingConfig> {
-        ensure!(!self.coins.is_empty(), "--source coingecko needs a coin: --coin bitcoin");
         let has_file = !self.recording.files.is_empty();
         ensure!(!has_file, "--file (CANDLEWIRE_FILE) belongs to --source recording: remove it, or change the source");
         let quote = self.quote.as_deref().unwrap_or("usd");
-        let mut instruments: Vec<Instrument> = Vec::new();
-        for coin in &self.coins {
-            let instrument = Instrument::new(coin, quote)?;
-            if !instruments.contains(&instrument) {
-                instruments.push(instrument);
-            }
-        }
-        let interval = self.polling.interval;
-        let step = i64::try_from(interval.as_millis()).map(Span).context("--interval is too long")?;
-        ensure!(step <= market::validate::GRAIN_MAX, "--interval is longer than a year");
-        let source_delay = self.polling.source_delay;
-        let (api, lease_ttl) = (self.api.to_api()?, self.lease.lease_ttl);
-        Ok(coingecko::PollingConfig { instruments, interval, step, source_delay, api, lease_ttl })
-    }
-}
-
-impl FetchArgs {
-    /// Converts the flags to an API and an instrument.
-    ///
-    /// # Errors
-    /// The instrument is not valid, or plan and key do not fit together.
-    pub(crate) fn to_request(&self) -> anyhow::Result<(coingecko::Api, Instrument)> {
-        let instrument = Instrument::new(&self.coin, &self.quote)?;
-        Ok((self.api.to_api()?, instrument))
-    }
-}
-
-impl ApiArgs {
-    /// Converts the flags to the access to the API.
-    ///
-    /// # Errors
-    /// The plan needs a key, or a key is set for the plan without one.
-    pub(crate) fn to_api(&self) -> anyhow::Result<coingecko::Api> {
-        let key = self.api_key.clone().filter(|key| !key.is_empty());
-        let plan = self.plan.unwrap_or(if key.is_some() { ApiPlan::Demo } else { ApiPlan::Keyless });
-        let key = match (plan, key) {
-            (ApiPlan::Keyless, None) => None,
-            (ApiPlan::Keyless, Some(_)) => {
-                bail!("COINGECKO_API_KEY is set and the plan is keyless: remove the key, or set COINGECKO_PLAN=demo")
-            }
-            (ApiPlan::Demo, Some(key)) => Some(key),
-            (ApiPlan::Demo, None) => {
-                bail!("the plan demo needs a key: set COINGECKO_API_KEY, or COINGECKO_PLAN=keyless")
-            }
-        };
-        Ok(coingecko::Api { base_url: self.base_url.trim_end_matches('/').to_owned(), key })
+        self.polling.to_config(&self.coins, quote, &self.api, &self.limits, self.lease.lease_ttl)
     }
 }
 
@@ -411,7 +318,6 @@ mod tests {
         check("--source coingecko", "--coin bitcoin");
         check("--source coingecko --coin bitcoin --file a.csv", "--source recording");
         check("--source coingecko --coin bitcoin --plan demo", "COINGECKO_API_KEY");
-        check("--source coingecko --coin bitcoin --plan keyless --api-key CG-x", "COINGECKO_PLAN=demo");
     }
 
     #[test]
@@ -431,10 +337,6 @@ mod tests {
         let config = run_args("--source coingecko --coins bitcoin,ethereum --coin bitcoin").to_coingecko().unwrap();
         let coins: Vec<_> = config.instruments.iter().map(ToString::to_string).collect();
         assert_eq!(coins, ["bitcoin/usd", "ethereum/usd"]);
-        assert_eq!(
-            (config.interval, config.step, config.source_delay),
-            (Duration::from_secs(60), Span::MINUTE, Span::minutes(5))
-        );
     }
 
     #[test]

@@ -17,9 +17,10 @@ mod message;
 mod metrics;
 pub mod recording;
 
-use service::{Code, Health, Shutdown, WithCode};
+use service::{Code, Health, LogFormat, Shutdown, StatusLine, WithCode};
 
-pub use args::{ApiArgs, Args, Command, FetchArgs, FileArg, PollingArgs, RecordingArgs, RunArgs, Source, Switch};
+pub use args::{Args, Command, FileArg, RecordingArgs, RunArgs, Source, Switch};
+pub use coingecko::{ApiArgs, BackfillArgs, BudgetArgs, FetchArgs, LimitArgs, PollingArgs};
 
 /// Runs the program. Its code is compiled here, and not once more with main.rs.
 pub fn main() -> std::process::ExitCode {
@@ -44,13 +45,23 @@ async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
                 Source::Coingecko => {
                     let config = run.to_coingecko().exit_code(Code::BadConfig)?;
                     health.serve(&run.health, shutdown.clone()).await?;
-                    coingecko::run(config, &args.nats, &health, &shutdown).await
+                    let is_text = args.process.log_format == LogFormat::Text;
+                    let status = is_text.then(StatusLine::on_terminal).flatten();
+                    coingecko::run(config, &args.nats, status, &health, &shutdown).await
                 }
             }
         }
         Command::Fetch(fetch) => {
             let (api, instrument) = fetch.to_request().exit_code(Code::BadConfig)?;
             coingecko::fetch(&api, &instrument, &shutdown).await
+        }
+        Command::Budget(budget) => {
+            args.nats.check(Some("producer"))?;
+            coingecko::budget(&budget, &args.nats).await
+        }
+        Command::Backfill(backfill) => {
+            args.nats.check(Some("producer"))?;
+            coingecko::backfill(&backfill, &args.nats, &shutdown).await
         }
         Command::Health(ask) => ask.ask().await,
     }

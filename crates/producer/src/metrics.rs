@@ -1,5 +1,7 @@
 //! Metrics of the producer.
 
+use std::sync::atomic::AtomicU64;
+
 use bus::RecordKind;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -20,6 +22,17 @@ pub(crate) struct ProducerMetrics {
     pub(crate) waiting: Gauge,
     /// Ticks that were dropped from the full buffer and became a gap.
     pub(crate) dropped: Counter,
+}
+
+/// Metrics of a source with a budget. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct BudgetMetrics {
+    all: Metrics,
+    spent: By<&'static str>,
+    /// Time between two polls.
+    pub(crate) interval_s: Gauge<f64, AtomicU64>,
+    /// Ticks that were fetched afterwards.
+    pub(crate) filled: Counter,
 }
 
 impl ProducerMetrics {
@@ -51,6 +64,30 @@ impl ProducerMetrics {
     pub(crate) fn refused(&self, class: &'static str, times: u64) {
         if times > 0 {
             self.errors.get_or_create(&[("class", class)]).inc_by(times);
+        }
+    }
+}
+
+impl BudgetMetrics {
+    pub(crate) fn new(all: &Metrics) -> Self {
+        Self {
+            all: all.clone(),
+            spent: all.register("credits_spent", "Requests to the source, by purpose: poll or fill"),
+            interval_s: all.register("poll_interval_seconds", "Time between two polls of the source"),
+            filled: all.register("filled_ticks", "Prices that were fetched afterwards"),
+        }
+    }
+
+    /// Counts a request.
+    pub(crate) fn spent(&self, purpose: &'static str) {
+        self.spent.get_or_create(&[("purpose", purpose)]).inc();
+    }
+
+    /// Sets the credits of the month that are left; without a limit there is no such metric.
+    pub(crate) fn left(&self, credits: Option<u64>) {
+        if let Some(credits) = credits {
+            let left: Gauge = self.all.register("credits_left", "Requests to the source that are left this month");
+            left.set(i64::try_from(credits).unwrap_or(i64::MAX));
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod tables;
 pub mod watch;
 pub mod web;
 
+mod count;
 mod number;
 mod output;
 mod user;

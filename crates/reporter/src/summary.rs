@@ -46,6 +46,9 @@ pub struct MarketCounts {
     /// Accepted ticks.
     #[serde(default)]
     pub accepted: u64,
+    /// Accepted ticks that their source fetched afterwards.
+    #[serde(default)]
+    pub filled: u64,
     /// Repeated ticks.
     #[serde(default)]
     pub duplicate: u64,
@@ -64,6 +67,7 @@ impl MarketCounts {
     /// Adds the counts of another partition.
     pub fn add(&mut self, other: &Self) {
         self.accepted += other.accepted;
+        self.filled += other.filled;
         self.duplicate += other.duplicate;
         self.late += other.late;
         self.candles += other.candles;
@@ -109,6 +113,7 @@ struct RunSummary {
     interval: Option<String>,
     split: Option<String>,
     ticks: u64,
+    filled: u64,
     candles: u64,
     late: u64,
     duplicates: u64,
@@ -181,6 +186,7 @@ fn summarize(card: Option<ModelCard>, producer: ProducerSummary, market: MarketC
         interval: card.map(|card| card.interval.clone()),
         split: card.map(|card| card.split.clone()),
         ticks: market.accepted,
+        filled: market.filled,
         candles: market.candles,
         late: market.late,
         duplicates: producer.duplicates + market.duplicate,
@@ -196,13 +202,14 @@ mod tests {
     #[test]
     fn counts_of_partitions_and_of_the_producer_are_added() {
         let counts = |json: &str| serde_json::from_str::<MarketCounts>(json).expect("counts");
-        let mut market = counts(r#"{"accepted":5,"duplicate":1,"late":2,"rejected":{"future":3},"candles":4}"#);
-        market.add(&counts(r#"{"accepted":1,"rejected":{"future":1,"zero-price":2},"newer":7}"#));
+        let mut market =
+            counts(r#"{"accepted":5,"filled":2,"duplicate":1,"late":2,"rejected":{"future":3},"candles":4}"#);
+        market.add(&counts(r#"{"accepted":1,"filled":1,"rejected":{"future":1,"zero-price":2},"newer":7}"#));
         let producer =
             serde_json::from_str(r#"{"published":9,"duplicates":2,"rejected":{"unparsable":6}}"#).expect("a summary");
         let metrics = serde_json::to_value(summarize(None, producer, market)).expect("json");
-        let numbers = ["ticks", "candles", "late", "duplicates", "rejected"].map(|name| metrics[name].as_u64());
-        assert_eq!(numbers, [Some(6), Some(4), Some(2), Some(3), Some(12)]);
+        let names = ["ticks", "filled", "candles", "late", "duplicates", "rejected"];
+        assert_eq!(names.map(|name| metrics[name].as_u64()), [6, 3, 4, 2, 3, 12].map(Some));
         assert_eq!(metrics["rejected_by"]["stream_processor"]["future"], 4);
         assert!(metrics["r2"].is_null() && metrics.get("coin").is_none());
     }

@@ -9,7 +9,7 @@ use service::{Code, WithCode};
 
 use crate::number::{PriceFormat, number, significant};
 use crate::view::{InstrumentView, Name, View, WINDOWS, kind_of};
-use crate::{output, volume};
+use crate::{count, output, volume};
 
 /// Prints the newest rows of every table, with the last price.
 #[derive(Debug, Clone, clap::Args)]
@@ -145,23 +145,29 @@ fn titled(title: &str, is_empty: bool, table: impl FnOnce() -> String) -> String
 /// Columns that are shown. The others are the same in every row, part of another cell, or for programs only.
 const SHOWN: [&str; 10] =
     ["start", "open", "high", "low", "close", "average", "volume", "count", "coverage", "revision"];
+/// Columns that are shown too if a candle of the table has a quote volume.
+const SHOWN_OF_TRADES: [&str; 2] = ["quote_volume", "vwap"];
 
 fn candle_table(candles: &[&Candle]) -> String {
+    let has_quote_volume = candles.iter().any(|candle| candle.quote_volume.is_some());
+    let is_shown = |column: &&str| SHOWN.contains(column) || (has_quote_volume && SHOWN_OF_TRADES.contains(column));
     let prices = candles.iter().flat_map(|candle| [candle.open, candle.high, candle.low, candle.close]);
     let format = PriceFormat::of(prices);
     let rows = candles.iter().map(|candle| {
         let row = candle_row(candle);
-        let cells = CANDLE_COLUMNS.iter().zip(row).filter(|(column, _)| SHOWN.contains(column));
+        let cells = CANDLE_COLUMNS.iter().zip(row).filter(|(column, _)| is_shown(column));
         let cells = cells.map(|(&column, cell)| match column {
             "start" => utc(candle.start),
-            "open" | "high" | "low" | "close" | "average" => written(&cell, format),
+            "open" | "high" | "low" | "close" | "average" | "vwap" => written(&cell, format),
             "volume" => volume::words(candle, significant).unwrap_or_default(),
+            "quote_volume" => candle.quote_volume.map(significant).unwrap_or_default(),
+            "count" => count::words(candle),
             "coverage" => format!("{} %", number(candle.coverage * 100.0, 1)),
             _ => cell,
         });
         cells.collect()
     });
-    let headings: Vec<&str> = CANDLE_COLUMNS.into_iter().filter(|column| SHOWN.contains(column)).map(heading).collect();
+    let headings: Vec<&str> = CANDLE_COLUMNS.into_iter().filter(is_shown).map(heading).collect();
     output::table(&headings, rows)
 }
 
@@ -169,6 +175,7 @@ fn heading(column: &str) -> &str {
     match column {
         "start" => "start (UTC)",
         "count" => "ticks",
+        "quote_volume" => "quote volume",
         column => column,
     }
 }
@@ -218,17 +225,34 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_partial_volume_is_shown_as_a_lower_bound() {
+    /// The tables of an instrument with hours of these fields, from 1970 on.
+    fn of_hours(fields: &[&str]) -> String {
         let mut view = View::new(3);
-        for (hour, volume) in [(0, r#""volume":15.0,"volume_count":3"#), (1, r#""volume":7123.0"#)] {
+        for (hour, fields) in (0..).zip(fields) {
             let (start, end) = (hour * 3_600_000, (hour + 1) * 3_600_000);
             let candle = format!(
-                r#"{{"coin":"bitcoin","quote":"usdt","window":"1h","start_ms":{start},"end_ms":{end},"close":2.0,"average":2.0,{volume},"count":60,"coverage":1.0,"revision":1,"final":true,"first_seq":1,"last_seq":1}}"#
+                r#"{{"coin":"bitcoin","quote":"usdt","window":"1h","start_ms":{start},"end_ms":{end},"close":2.0,"average":2.0,{fields},"count":60,"coverage":1.0,"revision":1,"final":true,"first_seq":1,"last_seq":1}}"#
             );
             view.apply("stats.1.1h.bitcoin.usdt", candle.as_bytes()).expect("a candle");
         }
-        let text: String = view.instruments().map(|(name, rows)| text_of(name, rows)).collect();
+        view.instruments().map(|(name, rows)| text_of(name, rows)).collect()
+    }
+
+    #[test]
+    fn quote_volume_vwap_and_filled_ticks_are_shown_if_known() {
+        let text = of_hours(&[r#""volume":15.0"#, r#""volume":7123.0,"quote_volume":15670.6,"filled":12"#]);
+        let row = |start: &str| text.lines().find(|line| line.contains(start)).expect(start).to_owned();
+        assert!(row("start (UTC)").contains("quote volume") && row("start (UTC)").contains("vwap"), "{text}");
+        assert!(row("1970-01-01 01:00").contains(" 60 (12 filled) "), "{text}");
+        assert!(row("1970-01-01 01:00").contains(" 15,671 "), "{text}");
+        assert!(row("1970-01-01 01:00").trim_end().ends_with(" 2"), "{text}");
+        let plain = of_hours(&[r#""volume":15.0"#]);
+        assert!(!plain.contains("vwap") && !plain.contains("filled") && plain.contains(" 60 "), "{plain}");
+    }
+
+    #[test]
+    fn a_partial_volume_is_shown_as_a_lower_bound() {
+        let text = of_hours(&[r#""volume":15.0,"volume_count":3"#, r#""volume":7123.0"#]);
         let row = |start: &str| text.lines().find(|line| line.contains(start)).expect(start).to_owned();
         assert!(row("1970-01-01 00:00").contains(" ≥ 15.00 (3 of 60) "), "{text}");
         assert!(row("1970-01-01 01:00").contains(" 7,123 ") && !row("1970-01-01 01:00").contains('≥'), "{text}");

@@ -15,6 +15,7 @@ pub mod output;
 mod process;
 mod settings;
 mod shutdown;
+mod status;
 mod telemetry;
 
 pub use exit::{Code, Coded, WithCode};
@@ -25,4 +26,5 @@ pub use metrics::Metrics;
 pub use process::{Program, main};
 pub use settings::Settings;
 pub use shutdown::Shutdown;
+pub use status::StatusLine;
 pub use telemetry::{LogFormat, ProcessArgs};

@@ -4,6 +4,8 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::status;
+
 /// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -40,7 +42,8 @@ impl ProcessArgs {
         let own = if asked.contains("async_nats") { "" } else { ",async_nats=off" };
         let filter = EnvFilter::try_new(format!("{asked}{own}"))
             .map_err(|error| anyhow::anyhow!("--log {asked:?} is not a log filter: {error}"))?;
-        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+        let lines =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(status::log_writer).with_target(false);
         match self.log_format {
             LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
             LogFormat::Json => lines.json().flatten_event(true).init(),

@@ -25,7 +25,7 @@ const ORPHANS_MAX: usize = 1_000;
 const REREAD_DELAY: Duration = Duration::from_millis(10);
 const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(500));
 /// Version of the encoding of states.
-const STATE_VERSION: u8 = 4;
+const STATE_VERSION: u8 = 5;
 
 /// A recovered checkpoint.
 #[derive(Debug)]
@@ -71,14 +71,24 @@ pub fn encode_state<S: Serialize>(applied: u64, last_seq: u64, state: &S) -> Byt
 pub fn decode_state<S: DeserializeOwned>(encoded: &[u8]) -> Result<(u64, u64, S), String> {
     match encoded.first() {
         Some(&STATE_VERSION) => {}
-        version => return Err(format!("version {version:?}")),
+        Some(found) => {
+            return Err(format!(
+                "another version of candlewire stored it (its form has version {found}, this one reads version \
+                {STATE_VERSION})"
+            ));
+        }
+        None => return Err("it is empty".to_owned()),
     }
     let decoded: postcard::Result<(u8, u64, u64, S)> = postcard::from_bytes(encoded);
     decoded.map(|(_, applied, last_seq, state)| (applied, last_seq, state)).map_err(|error| error.to_string())
 }
 
 fn stored_state<S: DeserializeOwned>(stored: &StoredMessage) -> Result<InstrumentState<S>, Error> {
-    let unreadable = |detail: String| Error::Unreadable { what: format!("state {}", stored.subject), detail };
+    let of_stream = stored.subject.split('.').nth(1).unwrap_or_default();
+    let unreadable = |fault: String| Error::Unreadable {
+        what: format!("state {}", stored.subject),
+        detail: format!("{fault}: run `topology rebuild {of_stream}`"),
+    };
     let (coin, quote) =
         subject::state_instrument(&stored.subject).ok_or_else(|| unreadable("its subject".to_owned()))?;
     let (applied, last_seq, state) = decode_state(&stored.payload).map_err(unreadable)?;
@@ -244,4 +254,30 @@ async fn remove_orphans(
 
 pub(crate) fn lost(output: Stream, partition: u32, detail: String) -> Error {
     Error::CheckpointLost { output: output.name().to_owned(), partition, detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::HeaderMap;
+
+    use super::*;
+
+    fn read(payload: &[u8]) -> Result<InstrumentState<String>, String> {
+        let (subject, payload) = ("checkpoint.stats.3.state.bitcoin.usd".to_owned(), Bytes::copy_from_slice(payload));
+        let stored = StoredMessage { seq: 1, subject, payload, headers: HeaderMap::new(), server_ms: 0 };
+        stored_state(&stored).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_a_state_of_this_version_is_read() {
+        let encoded = encode_state(3, 7, &"state");
+        let state = read(&encoded).expect("a state");
+        assert_eq!((state.applied, state.last_seq, state.state.as_str()), (3, 7, "state"));
+        for version in [STATE_VERSION - 1, STATE_VERSION + 1] {
+            let error = read(&[&[version], &encoded[1..]].concat()).expect_err("another version");
+            assert!(error.contains(&format!("its form has version {version}")), "{error}");
+            assert!(error.ends_with("run `topology rebuild stats`"), "{error}");
+        }
+        assert!(read(&[]).is_err_and(|error| error.contains("empty")));
+    }
 }

@@ -25,6 +25,8 @@
 //!     low: price,
 //!     close: price,
 //!     volume: None,
+//!     quote_volume: None,
+//!     filled: false,
 //!     feed_seq: 1,
 //! };
 //! // MARKET messages 1 to 10 were examined; message 4 accepted this tick.

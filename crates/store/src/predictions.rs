@@ -228,6 +228,8 @@ mod tests {
             low: 1.0,
             close: 1.0,
             volume: None,
+            quote_volume: None,
+            filled: false,
             feed_seq: 1,
         }
     }

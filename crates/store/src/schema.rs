@@ -37,6 +37,10 @@ pub const VOLUME: &str = "volume";
 pub const FEED_SEQ: &str = "feed_seq";
 /// Sequence of the MARKET message that accepted the tick.
 pub const MARKET_SEQ: &str = "market_seq";
+/// Value traded, in quote currency; null when unknown.
+pub const QUOTE_VOLUME: &str = "quote_volume";
+/// Whether the tick was fetched afterwards. Never null, so that a condition needs no case for it.
+pub const FILLED: &str = "filled";
 
 /// End of the predicted candle.
 pub const TIMESTAMP: &str = "timestamp";
@@ -76,7 +80,7 @@ pub fn name_type() -> DataType {
 }
 
 /// Returns the columns of an archive file. Integers are signed, because Spark reads unsigned 64-bit integers as
-/// decimals.
+/// decimals. New columns come last, for programs that count columns.
 pub fn ticks() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new(COIN, name_type(), false),
@@ -92,6 +96,8 @@ pub fn ticks() -> SchemaRef {
         Field::new(VOLUME, DataType::Float64, true),
         Field::new(FEED_SEQ, DataType::Int64, false),
         Field::new(MARKET_SEQ, DataType::Int64, false),
+        Field::new(QUOTE_VOLUME, DataType::Float64, true),
+        Field::new(FILLED, DataType::Boolean, false),
     ]))
 }
 

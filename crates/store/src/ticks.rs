@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{Float64Builder, Int64Builder, StringDictionaryBuilder, TimestampMillisecondBuilder};
+use arrow_array::builder::{
+    BooleanBuilder, Float64Builder, Int64Builder, StringDictionaryBuilder, TimestampMillisecondBuilder,
+};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type, TimestampMillisecondType, UInt64Type};
-use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray, RecordBatch, StringArray};
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray, RecordBatch, StringArray, new_null_array,
+};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, DataType, Field};
 use market::{EventTime, Instrument, Span, Tick};
@@ -30,6 +34,8 @@ pub struct TickRows {
     volume: Float64Builder,
     feed_seq: Int64Builder,
     market_seq: Int64Builder,
+    quote_volume: Float64Builder,
+    filled: BooleanBuilder,
     len: usize,
 }
 
@@ -49,6 +55,8 @@ impl Default for TickRows {
             volume: Float64Builder::new(),
             feed_seq: Int64Builder::new(),
             market_seq: Int64Builder::new(),
+            quote_volume: Float64Builder::new(),
+            filled: BooleanBuilder::new(),
             len: 0,
         }
     }
@@ -76,6 +84,8 @@ impl TickRows {
         self.volume.append_option(tick.volume);
         self.feed_seq.append_value(i64::try_from(tick.feed_seq).expect(SEQUENCE));
         self.market_seq.append_value(i64::try_from(market_seq).expect(SEQUENCE));
+        self.quote_volume.append_option(tick.quote_volume);
+        self.filled.append_value(tick.filled);
         self.len += 1;
     }
 
@@ -108,6 +118,8 @@ impl TickRows {
             Arc::new(self.volume.finish()),
             Arc::new(self.feed_seq.finish()),
             Arc::new(self.market_seq.finish()),
+            Arc::new(self.quote_volume.finish()),
+            Arc::new(self.filled.finish()),
         ];
         RecordBatch::try_new(schema::ticks(), columns).expect("columns are built by the schema")
     }
@@ -130,8 +142,10 @@ pub fn for_each_tick(batch: &RecordBatch, mut each: impl FnMut(&Instrument, Tick
     let [grain, complete, id, feed_seq, market_seq] =
         [schema::GRAIN, schema::COMPLETE, schema::ID, schema::FEED_SEQ, schema::MARKET_SEQ]
             .map(|name| column(name).as_primitive::<Int64Type>());
-    let [open, high, low, close, volume] = [schema::OPEN, schema::HIGH, schema::LOW, schema::CLOSE, schema::VOLUME]
-        .map(|name| column(name).as_primitive::<Float64Type>());
+    let [open, high, low, close, volume, quote_volume] =
+        [schema::OPEN, schema::HIGH, schema::LOW, schema::CLOSE, schema::VOLUME, schema::QUOTE_VOLUME]
+            .map(|name| column(name).as_primitive::<Float64Type>());
+    let filled = column(schema::FILLED).as_boolean();
     let mut instruments = Instruments::new([schema::COIN, schema::QUOTE].map(column));
     for row in 0..batch.num_rows() {
         let close = close.value(row);
@@ -145,6 +159,8 @@ pub fn for_each_tick(batch: &RecordBatch, mut each: impl FnMut(&Instrument, Tick
             low: value(low, row).unwrap_or(close),
             close,
             volume: value(volume, row),
+            quote_volume: value(quote_volume, row),
+            filled: filled.value(row),
             feed_seq: feed_seq.value(row).cast_unsigned(),
         };
         each(instruments.of(row)?, tick, market_seq.value(row).cast_unsigned());
@@ -153,7 +169,8 @@ pub fn for_each_tick(batch: &RecordBatch, mut each: impl FnMut(&Instrument, Tick
 }
 
 /// Converts a batch of archived ticks to the columns of [`schema::ticks`]. Another program may have rewritten the file
-/// with plain text, other integer types or additional columns; the ticks are the same.
+/// with plain text, other integer types or additional columns; the ticks are the same. A file from before a column was
+/// added gets the value that its ticks had.
 ///
 /// # Errors
 /// A column is missing, has an inconvertible type, or holds a value that no archived tick can have.
@@ -167,8 +184,10 @@ pub fn conform(batch: &RecordBatch) -> Result<Batch, ArrowError> {
 }
 
 fn column(batch: &RecordBatch, field: &Field) -> Result<ArrayRef, ArrowError> {
-    let no_column = || ArrowError::SchemaError(format!("no column {}", field.name()));
-    let column = batch.column_by_name(field.name()).ok_or_else(no_column)?;
+    let Some(column) = batch.column_by_name(field.name()) else {
+        let no_column = || ArrowError::SchemaError(format!("no column {}", field.name()));
+        return before_it_was_added(field, batch.num_rows()).ok_or_else(no_column);
+    };
     match (column.data_type(), field.data_type()) {
         (theirs, ours) if theirs == ours => Ok(Arc::clone(column)),
         // An id has 64 bits, whether they are read as signed or unsigned.
@@ -177,6 +196,15 @@ fn column(batch: &RecordBatch, field: &Field) -> Result<ArrayRef, ArrowError> {
         }
         // The default options would turn a value that does not fit into null.
         (_, ours) => cast_with_options(column, ours, &CastOptions { safe: false, ..CastOptions::default() }),
+    }
+}
+
+/// Returns the column of a file from before the column was added; `None` for a column that every file has.
+fn before_it_was_added(field: &Field, rows: usize) -> Option<ArrayRef> {
+    match field.name().as_str() {
+        schema::QUOTE_VOLUME => Some(new_null_array(field.data_type(), rows)),
+        schema::FILLED => Some(Arc::new(BooleanArray::from(vec![false; rows]))),
+        _ => None,
     }
 }
 
@@ -230,13 +258,26 @@ mod tests {
     fn any_tick() -> impl Strategy<Value = Tick> {
         let prices = prop::array::uniform4(1e-15..1e15_f64);
         let span = || prop::option::of((1_i64..100_000_000).prop_map(Span));
-        let volume = prop::option::of(prop_oneof![Just(0.0), 1e-9..1e21_f64]);
-        let quote = prop::bool::ANY;
+        let volume = || prop::option::of(prop_oneof![Just(0.0), 1e-9..1e21_f64]);
+        let (volumes, flags) = ((volume(), volume()), any::<(bool, bool)>());
         let spans = (span(), span());
-        (0_i64..4_000_000_000_000, spans, prop::option::of(any::<u64>()), prices, volume, quote).prop_map(
-            |(event, (grain, complete), id, [open, high, low, close], volume, quote)| {
+        (0_i64..4_000_000_000_000, spans, prop::option::of(any::<u64>()), prices, volumes, flags).prop_map(
+            |(event, (grain, complete), id, [open, high, low, close], (volume, quote_volume), (quote, filled))| {
                 let [open, high, low] = [open, high, low].map(|price| if quote { close } else { price });
-                Tick { event: EventTime(event), grain, complete, id, open, high, low, close, volume, feed_seq: 7 }
+                Tick {
+                    event: EventTime(event),
+                    grain,
+                    complete,
+                    id,
+                    open,
+                    high,
+                    low,
+                    close,
+                    volume,
+                    quote_volume,
+                    filled,
+                    feed_seq: 7,
+                }
             },
         )
     }
@@ -275,6 +316,8 @@ mod tests {
             low,
             close,
             volume: None,
+            quote_volume: None,
+            filled: false,
             feed_seq: 1,
         }
     }
@@ -308,6 +351,23 @@ mod tests {
     }
 
     #[test]
+    fn files_from_before_a_column_was_added_are_read() {
+        let ticks = [trade(1), trade(2)];
+        let mut rows = TickRows::default();
+        ticks
+            .iter()
+            .for_each(|tick| rows.push(&bitcoin(), &Tick { quote_volume: Some(3.0), filled: true, ..*tick }, 3));
+        let batch = rows.into_batch();
+        let is_old = |name: &String| ![schema::QUOTE_VOLUME, schema::FILLED].contains(&name.as_str());
+        let columns = batch.schema_ref().fields().iter().map(|field| field.name());
+        let old: Vec<usize> = columns.enumerate().filter(|(_, name)| is_old(name)).map(|(idx, _)| idx).collect();
+        assert_eq!(old.len(), 13);
+        let batch = batch.project(&old).expect("the columns of before");
+        assert_eq!(read(&batch).expect("the same ticks"), ticks);
+        assert_eq!(conform(&batch).expect("the same ticks").schema(), schema::ticks());
+    }
+
+    #[test]
     fn columns_that_no_archived_tick_has_are_named() {
         let mut rows = TickRows::default();
         rows.push(&bitcoin(), &trade(1), 3);
@@ -316,9 +376,14 @@ mod tests {
         let null = with(&batch, schema::CLOSE, Arc::new(Float64Array::from(vec![None])));
         let large = with(&batch, schema::MARKET_SEQ, Arc::new(UInt64Array::from(vec![u64::MAX])));
         let text = with(&batch, schema::GRAIN, Arc::new(StringArray::from(vec!["a minute"])));
-        for (batch, expected) in
-            [(without, "no column complete_ms"), (null, "close"), (large, "18446744073709551615"), (text, "a minute")]
-        {
+        let unknown = with(&batch, schema::FILLED, Arc::new(BooleanArray::from(vec![None])));
+        for (batch, expected) in [
+            (without, "no column complete_ms"),
+            (null, "close"),
+            (large, "18446744073709551615"),
+            (text, "a minute"),
+            (unknown, "filled"),
+        ] {
             let error = read(&batch).expect_err(expected).to_string();
             assert!(error.contains(expected), "{error}");
         }

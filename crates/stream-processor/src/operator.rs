@@ -47,6 +47,9 @@ impl Default for ProcessingState {
 pub struct ProcessingCounts {
     /// Accepted ticks.
     pub accepted: u64,
+    /// Accepted ticks that their source fetched afterwards.
+    #[serde(default)]
+    pub filled: u64,
     /// Ticks accepted earlier.
     pub duplicate: u64,
     /// Ticks beyond the allowed lateness.
@@ -124,8 +127,14 @@ impl Operator for Processing {
         let rejected = counts.rejected.iter();
         let rejected =
             rejected.map(|(reason, &count)| ticks(vec![("outcome", "rejected"), ("reason", reason.as_str())], count));
+        let filled = CounterValue {
+            metric: "ticks_filled",
+            help: "Accepted ticks that their source fetched afterwards",
+            labels: Vec::new(),
+            count: counts.filled,
+        };
         let of_windows = CounterValue::of_windows(counts.candles, &counts.coarser, counts.spans_dropped);
-        outcomes.into_iter().chain(rejected).chain(of_windows).collect()
+        outcomes.into_iter().chain(rejected).chain([filled]).chain(of_windows).collect()
     }
 }
 
@@ -193,6 +202,7 @@ impl<'a> Application<'a> {
             }
             TickVerdict::Accepted => {
                 self.counts.accepted += 1;
+                self.counts.filled += u64::from(tick.filled);
                 match price_head {
                     Some(head) => self.outputs.append_written(RecordKind::Price, [head, self.price_end.as_bytes()]),
                     None => self.outputs.append(RecordKind::Price, &PriceLine::new(coin, quote, tick)),

@@ -81,6 +81,8 @@ fn feed() -> Vec<Bytes> {
                 low: None,
                 close: close.parse().unwrap(),
                 volume: None,
+                quote_volume: None,
+                filled: false,
                 ingest_ms: 1_747_517_893_120,
                 source: Some("recording".into()),
                 market_cap: None,

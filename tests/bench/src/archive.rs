@@ -65,7 +65,20 @@ fn minutes() -> anyhow::Result<Vec<Tick>> {
         let fields: Vec<_> = line.split(',').map(str::parse::<f64>).collect::<Result<_, _>>()?;
         let &[event, open, high, low, close, volume] = &fields[..] else { anyhow::bail!("not a candle: {line}") };
         let (event, grain, volume) = (EventTime(event as i64), Some(Span::MINUTE), Some(volume));
-        month.push(Tick { event, grain, complete: None, id: None, open, high, low, close, volume, feed_seq: 0 });
+        month.push(Tick {
+            event,
+            grain,
+            complete: None,
+            id: None,
+            open,
+            high,
+            low,
+            close,
+            volume,
+            quote_volume: None,
+            filled: false,
+            feed_seq: 0,
+        });
     }
     let first = month.first().context("an empty sample")?.event.ms();
     let length = month.last().map_or(0, |last| last.event.ms()) - first + Span::MINUTE.ms();

@@ -64,6 +64,8 @@ fn service(pipeline: &Pipeline, name: &str, coingecko: &CoinGecko) -> Command {
                 "usd",
                 "--base-url",
                 coingecko.url(),
+                "--history",
+                "0",
             ]);
         }
         "trainer" => {

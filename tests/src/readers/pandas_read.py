@@ -53,6 +53,8 @@ show(
         mean=("close", "mean"),
         volume=("volume", "max"),
         market_seq=("market_seq", "sum"),
+        quote_volume=("quote_volume", "max"),
+        filled=("filled", "sum"),
     )
 )
 predictions = predictions.astype({"fold": str}).assign(ms=millis(predictions["timestamp"]))

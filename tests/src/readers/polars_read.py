@@ -24,6 +24,8 @@ of_ticks = ticks.group_by("coin", "quote").agg(
     mean=c("close").mean(),
     volume=c("volume").max(),
     market_seq=c("market_seq").sum(),
+    quote_volume=c("quote_volume").max(),
+    filled=c("filled").sum(),
 )
 print(json.dumps(of_ticks.sort(c("coin").cast(pl.String)).to_dicts()))
 of_predictions = predictions.group_by("fold").agg(

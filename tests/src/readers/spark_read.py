@@ -30,7 +30,8 @@ show("""
     select coin, quote, count(*) as rows, unix_millis(min(event_ms)) as first, unix_millis(max(event_ms)) as last,
         count(grain_ms) as grains, max(grain_ms) as grain, count(complete_ms) as completes, max(complete_ms) as complete,
         count(id) as ids, max(id) as id, count(open) as opens, max(high) as high, min(low) as low, sum(close) as close,
-        avg(close) as mean, max(volume) as volume, sum(market_seq) as market_seq
+        avg(close) as mean, max(volume) as volume, sum(market_seq) as market_seq, max(quote_volume) as quote_volume,
+        count_if(filled) as filled
     from ticks group by coin, quote order by coin""")
 show("""
     select fold, count(*) as rows, unix_millis(min(timestamp)) as first, unix_millis(max(timestamp)) as last,

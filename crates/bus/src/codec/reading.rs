@@ -87,6 +87,8 @@ struct Observation {
     low: Option<f64>,
     close: f64,
     volume: Option<f64>,
+    quote_volume: Option<f64>,
+    filled: bool,
 }
 
 /// The unread rest of a line. A method returns `None` for a line of another form.
@@ -106,7 +108,8 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn tick(mut self, names: &mut Option<Names<'a>>) -> Option<ReadTick<'a>> {
         let Names { coin, quote, .. } = self.names(names)?;
-        let Observation { event_ms, grain_ms, complete_ms, id, open, high, low, close, volume } = self.observation()?;
+        let Observation { event_ms, grain_ms, complete_ms, id, open, high, low, close, volume, quote_volume, filled } =
+            self.observation()?;
         // A price omits fields that equal its close.
         let is_as_price = self.is_as_written && [open, high, low].into_iter().flatten().all(|price| price != close);
         let price_head = is_as_price.then(|| self.done());
@@ -122,6 +125,8 @@ impl<'a> Cursor<'a> {
             low,
             close,
             volume,
+            quote_volume,
+            filled,
             ingest_ms: self.after(r#","ingest_ms":"#)?.integer()? as i64,
             source: self.optional(r#","source":"#, Self::name)?.map(Cow::Borrowed),
             market_cap: self.optional(r#","market_cap":"#, Self::number)?,
@@ -135,7 +140,8 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn price(mut self, names: &mut Option<Names<'a>>) -> Option<PriceLine<'a>> {
         let Names { coin, quote, .. } = self.names(names)?;
-        let Observation { event_ms, grain_ms, complete_ms, id, open, high, low, close, volume } = self.observation()?;
+        let Observation { event_ms, grain_ms, complete_ms, id, open, high, low, close, volume, quote_volume, filled } =
+            self.observation()?;
         let price = PriceLine {
             coin: Cow::Borrowed(coin),
             quote: Cow::Borrowed(quote),
@@ -148,6 +154,8 @@ impl<'a> Cursor<'a> {
             low,
             close,
             volume,
+            quote_volume,
+            filled,
             feed_seq: self.after(r#","feed_seq":"#)?.integer()?,
         };
         self.end(price)
@@ -180,6 +188,8 @@ impl<'a> Cursor<'a> {
             low: self.optional(r#","low":"#, Self::number)?,
             close: self.after(r#","close":"#)?.number()?,
             volume: self.optional(r#","volume":"#, Self::number)?,
+            quote_volume: self.optional(r#","quote_volume":"#, Self::number)?,
+            filled: self.after(r#","filled":true"#).is_some(),
         })
     }
 
@@ -274,8 +284,8 @@ mod tests {
 
     use super::*;
 
-    const TICK: &str = r#"{"coin":"bitcoin","quote":"usd","event_ms":1747517892000,"grain_ms":60000,"id":7,"open":1.5,"high":2.25,"low":1.0,"close":103376.01,"volume":0.5,"ingest_ms":1747517893120,"source":"recording","market_cap":2.05e12,"volume_24h":18.4,"high_24h":103718.0,"low_24h":102771.0}"#;
-    const PRICE: &str = r#"{"coin":"bitcoin","quote":"usd","event_ms":1747517892000,"grain_ms":60000,"id":7,"open":1.5,"high":2.25,"low":1.0,"close":103376.01,"volume":0.5,"feed_seq":812}"#;
+    const TICK: &str = r#"{"coin":"bitcoin","quote":"usd","event_ms":1747517892000,"grain_ms":60000,"id":7,"open":1.5,"high":2.25,"low":1.0,"close":103376.01,"volume":0.5,"quote_volume":51688.005,"filled":true,"ingest_ms":1747517893120,"source":"recording","market_cap":2.05e12,"volume_24h":18.4,"high_24h":103718.0,"low_24h":102771.0}"#;
+    const PRICE: &str = r#"{"coin":"bitcoin","quote":"usd","event_ms":1747517892000,"grain_ms":60000,"id":7,"open":1.5,"high":2.25,"low":1.0,"close":103376.01,"volume":0.5,"quote_volume":51688.005,"filled":true,"feed_seq":812}"#;
 
     /// A record must be read, or refused with the same message, as by serde_json. Bits count: -0 is not 0.
     fn check<'a, T: Deserialize<'a> + Serialize>(line: &'a [u8], read: impl Fn(&'a [u8]) -> serde_json::Result<T>) {
@@ -317,6 +327,8 @@ mod tests {
             low: price(line.low),
             close: line.close,
             volume: line.volume,
+            quote_volume: line.quote_volume,
+            filled: line.filled,
             feed_seq: 812,
         };
         let expected = serde_json::to_string(&PriceLine::new(&coin, &quote, &tick)).unwrap();
@@ -330,6 +342,12 @@ mod tests {
         assert!(check_price_head(plain.as_bytes()));
         assert!(Cursor::new(plain.as_bytes()).tick(&mut None).is_some());
         assert!(Cursor::new(PRICE.as_bytes()).price(&mut None).is_some());
+        let traded = r#""quote_volume":51688.005,"filled":true,"#;
+        for traded_as in ["", r#""quote_volume":0.0,"#, r#""filled":true,"#] {
+            assert!(Cursor::new(PRICE.replace(traded, traded_as).as_bytes()).price(&mut None).is_some());
+            assert!(check_price_head(plain.replace(traded, traded_as).as_bytes()));
+            check_both(plain.replace(traded, traded_as).as_bytes());
+        }
         let optional = r#""grain_ms":60000,"id":7,"open":1.5,"high":2.25,"low":1.0,"#;
         for point in ["", r#""complete_ms":20000,"#] {
             assert!(Cursor::new(PRICE.replace(optional, point).as_bytes()).price(&mut None).is_some());
@@ -399,7 +417,8 @@ mod tests {
         ];
         for line in [TICK, PRICE] {
             let place = |key: &str| line.find(key).map(|at| at + key.len());
-            for key in ["\"event_ms\":", "\"id\":", "\"close\":", "\"volume\":", "\"ingest_ms\":", "\"low_24h\":"] {
+            for key in ["event_ms", "id", "close", "volume", "quote_volume", "filled", "ingest_ms", "low_24h"] {
+                let key = &format!("\"{key}\":");
                 let Some(start) = place(key) else { continue };
                 let end = start + line[start..].find([',', '}']).unwrap();
                 for number in numbers {
@@ -423,6 +442,11 @@ mod tests {
                 ("\"coin\":\"bitcoin\",", ""),
                 ("\"close\":103376.01,", ""),
                 ("\"id\":7", "\"id\":null"),
+                ("\"filled\":true,", ""),
+                ("\"filled\":true", "\"filled\":false"),
+                ("\"filled\":true", "\"filled\":trues"),
+                ("\"filled\":true", "\"filled\":true,\"filled\":true"),
+                ("\"quote_volume\":51688.005,\"filled\":true", "\"filled\":true,\"quote_volume\":51688.005"),
                 ("\"usd\"", "7"),
                 ("\"usd\"", "null"),
             ] {

@@ -1,14 +1,15 @@
 //! The keys of a group in the bucket of leases.
 
 use async_nats::HeaderMap;
-use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL};
+use async_nats::header::NATS_MESSAGE_TTL;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::connect::{Connection, parse_answer};
+use crate::connect::Connection;
 use crate::error::Error;
 use crate::lease::assignment::{Assignment, Member, SlotClaim};
 use crate::lease::tombstone::{DELETED, OPERATION_HEADER};
+use crate::revision::{expecting, unless_overtaken, write};
 use crate::snapshot::all_last;
 use crate::stream::LEASES_STREAM;
 use crate::subject;
@@ -22,11 +23,6 @@ const MARK_TTL: &str = "60s";
 pub(crate) struct Bucket {
     connection: Connection,
     group: String,
-}
-
-#[derive(Deserialize)]
-struct Written {
-    seq: u64,
 }
 
 impl Bucket {
@@ -69,16 +65,8 @@ impl Bucket {
     }
 
     async fn write(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Result<u64, Error> {
-        let answer = self.connection.request(subject, Some(headers), payload).await?;
-        let written: Written = parse_answer("a lease", &answer.payload)?;
-        Ok(written.seq)
+        write(&self.connection, "a lease", subject, headers, payload).await
     }
-}
-
-fn expecting(revision: u64) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, revision.to_string());
-    headers
 }
 
 fn deletion(revision: u64) -> HeaderMap {
@@ -89,12 +77,4 @@ fn deletion(revision: u64) -> HeaderMap {
 
 fn encode(record: &impl Serialize) -> Bytes {
     serde_json::to_vec(record).expect("a lease is plain data").into()
-}
-
-fn unless_overtaken(written: Result<u64, Error>) -> Result<Option<u64>, Error> {
-    match written {
-        Ok(revision) => Ok(Some(revision)),
-        Err(error) if error.is_overtaken() => Ok(None),
-        Err(error) => Err(error),
-    }
 }

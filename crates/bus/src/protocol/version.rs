@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 ///
 /// # Errors
 /// Why it cannot be decoded, with `advice` when the version is another one or missing.
-pub(crate) fn decode<T: DeserializeOwned>(payload: &[u8], version: u32, advice: &str) -> Result<T, String> {
+pub fn decode<T: DeserializeOwned>(payload: &[u8], version: u32, advice: &str) -> Result<T, String> {
     #[derive(Deserialize)]
     struct OfAnyVersion {
         version: Option<u32>,

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::metadata::PARTITIONS_KEY;
-use crate::stream::{ARTIFACTS, ARTIFACTS_STREAM, LEASES, LEASES_STREAM, MARKET_STEP, READERS, READERS_STREAM, Stream};
+use crate::stream::{
+    ARTIFACTS, ARTIFACTS_STREAM, BUDGETS, BUDGETS_STREAM, LEASES, LEASES_STREAM, MARKET_STEP, READERS, READERS_STREAM,
+    Stream,
+};
 
 /// One gibibyte.
 pub const GIB: u64 = 1 << 30;
@@ -19,6 +22,8 @@ const CONSUMERS_MAX: i64 = 5_000;
 const CONSUMER_INACTIVE_MAX_NS: u64 = 300 * SECOND_NS;
 /// Enough for thousands of registered readers.
 const READERS_BYTES_MAX: u64 = 1 << 20;
+/// Enough for hundreds of accounts at sources.
+const BUDGETS_BYTES_MAX: u64 = 1 << 20;
 /// Many times what the leases of all partitions of all steps need.
 const LEASES_BYTES_MAX: u64 = 16 << 20;
 
@@ -67,7 +72,8 @@ pub fn definitions(limits: &Limits) -> Vec<Value> {
         checkpointed(Stream::Forecast, limits),
         artifacts(limits),
         leases(limits),
-        readers(limits),
+        bucket(READERS, READERS_STREAM, READERS_BYTES_MAX, limits),
+        bucket(BUDGETS, BUDGETS_STREAM, BUDGETS_BYTES_MAX, limits),
     ]
 }
 
@@ -170,16 +176,17 @@ fn leases(limits: &Limits) -> Value {
     })
 }
 
-fn readers(limits: &Limits) -> Value {
+/// A key-value bucket whose values stay until they are replaced.
+fn bucket(name: &str, stream: &str, max_bytes: u64, limits: &Limits) -> Value {
     json!({
-        "name": READERS_STREAM,
-        "subjects": [format!("$KV.{READERS}.>")],
+        "name": stream,
+        "subjects": [format!("$KV.{name}.>")],
         "storage": "file",
         "retention": "limits",
         "num_replicas": limits.replicas,
         "discard": "new",
         "max_age": 0,
-        "max_bytes": READERS_BYTES_MAX,
+        "max_bytes": max_bytes,
         "max_msgs_per_subject": 1,
         "allow_direct": true,
         "allow_rollup_hdrs": true,

@@ -23,6 +23,8 @@ fn tick(event: i64, grain: Span) -> Tick {
         low: close * 0.999,
         close,
         volume: Some(1.5),
+        quote_volume: None,
+        filled: false,
         feed_seq: 1 + event as u64 / 60_000,
     }
 }
@@ -166,7 +168,9 @@ impl Streamed {
         let mut now = EventTime(1_583_020_800_000);
         // Event time since which the source is certified without a break, at most since the tick before.
         let mut since = now;
-        for ((record, is_certified), seq) in records[..newest.map_or(0, |idx| idx + 1)].iter().zip(certified).zip(1..) {
+        for ((record, is_certified), seq) in
+            records[..newest.map_or(0, |idx| idx + 1)].iter().zip(certified).zip(1_u64..)
+        {
             let (Record::Bar { step_ms, .. } | Record::Point { step_ms, .. } | Record::Heartbeat { step_ms, .. }) =
                 *record;
             let before = now;
@@ -184,8 +188,11 @@ impl Streamed {
                 Record::Point { .. } => None,
             };
             let volume = Some(1.5).filter(|_| seq % 3 > 0);
+            let (quote_volume, filled) =
+                (Some(seq as f64 * 0.1).filter(|_| !seq.is_multiple_of(5)), seq.is_multiple_of(7));
             let complete = (since < now).then_some(now - since);
-            self.push(Tick { grain, complete, id: Some(seq), volume, feed_seq: seq, ..tick(now.ms(), Span::SECOND) });
+            let traded = Tick { volume, quote_volume, filled, ..tick(now.ms(), Span::SECOND) };
+            self.push(Tick { grain, complete, id: Some(seq), feed_seq: seq, ..traded });
             since = now;
         }
         let end = self.ticks.iter().map(Tick::end).max().unwrap_or(now);

@@ -30,6 +30,8 @@ pub(crate) fn candle(idx: i64, close: f64) -> Candle {
         coverage: 1.0,
         grain: Some(Span::MINUTE),
         volume_count: None,
+        quote_volume: None,
+        filled: 0,
         revision: 1,
         is_final: true,
         first_seq: 1,
@@ -58,6 +60,8 @@ pub(crate) fn tick(event: i64, close: f64) -> Tick {
         low: close,
         close,
         volume: None,
+        quote_volume: None,
+        filled: false,
         feed_seq: 1,
     }
 }

@@ -34,6 +34,8 @@ fn candles(count: i64) -> Vec<Candle> {
             low: close * (1.0 - reach),
             close,
             volume: Some(1.0 + (idx % 5) as f64),
+            quote_volume: None,
+            filled: false,
             feed_seq: 1,
         }
     };

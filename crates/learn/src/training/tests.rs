@@ -41,6 +41,8 @@ fn hourly(count: i64, close_of: impl Fn(f64) -> f64) -> Vec<Tick> {
             low: close * 0.998,
             close,
             volume: Some(1.0),
+            quote_volume: None,
+            filled: false,
             feed_seq: 1 + idx as u64,
         }
     };

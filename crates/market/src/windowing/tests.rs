@@ -20,6 +20,8 @@ fn tick(event_ms: i64, close: f64, feed_seq: u64) -> Tick {
         low: close - 0.5,
         close,
         volume: Some(0.25),
+        quote_volume: Some(close * 0.25).filter(|_| !feed_seq.is_multiple_of(9)),
+        filled: feed_seq.is_multiple_of(4),
         feed_seq,
     }
 }

@@ -1,4 +1,4 @@
-//! Interpretation of CoinGecko's answers: a list of coins, or a refusal with its class.
+//! Interpretation of CoinGecko's answers: the answer that was asked for, or a refusal with its class.
 //!
 //! Errors come in four JSON shapes, as HTML with any status, as plain text, or as an empty body:
 //! `{"status":{"error_code":10002,"error_message":"…"}}`, `{"error":{"status":{…}}}`, `{"error":"coin not found"}`,
@@ -6,16 +6,14 @@
 //! one, the HTTP status does.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{field, object};
+use super::json::{Misfit, field, object};
 use super::key::{ApiKey, excerpt};
-use super::markets::{self, NoQuotes, Quote};
 
 /// An HTTP answer.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +50,11 @@ pub(crate) enum Class {
 }
 
 impl Class {
+    /// Whether the same request may succeed soon.
+    pub(crate) fn is_passing(self) -> bool {
+        matches!(self, Self::RateLimited | Self::Upstream | Self::Unreachable)
+    }
+
     /// Returns the class as one word: the cause of the resulting gap, and a label of metrics.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -67,7 +70,7 @@ impl Class {
     }
 }
 
-/// An answer without the requested quotes, or no answer.
+/// Another answer than the one that was asked for, or no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) class: Class,
@@ -95,7 +98,7 @@ impl fmt::Display for Refusal {
         write!(f, "{}", self.detail)?;
         match self.class {
             Class::Key => write!(f, "; check COINGECKO_API_KEY, COINGECKO_PLAN and --base-url"),
-            Class::Plan => write!(f, "; use another COINGECKO_PLAN"),
+            Class::Plan => write!(f, "; ask for less history, or use another COINGECKO_PLAN"),
             Class::Request => write!(f, "; check --coin and --quote"),
             Class::Blocked => write!(f, "; this address may be blocked for a while"),
             Class::Redirected => {
@@ -113,30 +116,28 @@ impl fmt::Display for Refusal {
 }
 
 impl HttpAnswer {
-    /// Parses the quotes, by coin.
+    /// Parses the answer that was asked for.
     ///
     /// # Errors
     /// The refusal that the answer is instead, without the key. `now` converts a date in `Retry-After` to a duration.
-    pub(crate) fn quotes(
+    pub(crate) fn parse<T>(
         &self,
-        asked: usize,
         key: Option<&ApiKey>,
         now: SystemTime,
-    ) -> Result<HashMap<String, Quote>, Refusal> {
+        parse: impl FnOnce(&str) -> Result<T, Misfit>,
+    ) -> Result<T, Refusal> {
         if is_redirect(self.status) {
             return Err(self.redirect(key));
         }
         let text = String::from_utf8_lossy(&self.body);
         let is_html = self.is_html(&text);
-        let quotes = if is_html { Err(NoQuotes::NoJson) } else { markets::quotes(&text, asked) };
-        let reason = match quotes {
-            Ok(quotes) if is_success(self.status) => return Ok(quotes),
+        let reason = match if is_html { Err(Misfit::NoJson) } else { parse(&text) } {
+            Ok(parsed) if is_success(self.status) => return Ok(parsed),
             Ok(_) => Cow::from("an error without words"),
-            Err(NoQuotes::TooMany) => format!("more entries than the {asked} asked for").into(),
-            Err(NoQuotes::NoList) => "not a list".into(),
-            Err(NoQuotes::NoJson) if is_html => "HTML instead of JSON".into(),
-            Err(NoQuotes::NoJson) if self.is_cut => format!("more than {} bytes", self.body.len()).into(),
-            Err(NoQuotes::NoJson) => "not JSON".into(),
+            Err(Misfit::Form(form)) => form,
+            Err(Misfit::NoJson) if is_html => "HTML instead of JSON".into(),
+            Err(Misfit::NoJson) if self.is_cut => format!("more than {} bytes", self.body.len()).into(),
+            Err(Misfit::NoJson) => "not JSON".into(),
         };
         let (code, words) = if is_html { (None, None) } else { code_and_words(&text) };
         let class = match class_of_code(code).unwrap_or_else(|| class_of_status(self.status)) {
@@ -185,9 +186,8 @@ fn is_redirect(status: u16) -> bool {
 fn class_of_code(code: Option<i64>) -> Option<Class> {
     match code? {
         10002 | 10010 | 10011 => Some(Class::Key),
-        10005 => Some(Class::Plan),
-        // Too old a date for the plan: comes with 401, but the key is good.
-        10012 => Some(Class::Request),
+        // 10012: too old a date for the plan. It comes with 401, but the key is good.
+        10005 | 10012 => Some(Class::Plan),
         429 => Some(Class::RateLimited),
         403 | 1020 => Some(Class::Blocked),
         _ => None,
@@ -243,13 +243,19 @@ fn parse_retry_after(header: &str, now: SystemTime) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::time::UNIX_EPOCH;
 
     use super::*;
+    use crate::coingecko::markets::{self, Quote};
+
+    fn quotes(answer: &HttpAnswer) -> Result<HashMap<String, Quote>, Refusal> {
+        answer.parse(None, UNIX_EPOCH, |page| markets::quotes(page, 1))
+    }
 
     fn check(status: u16, body: &str, class: Class, code: Option<i64>, detail: &str) {
         let answer = HttpAnswer { status, body: body.into(), ..HttpAnswer::default() };
-        let refusal = answer.quotes(1, None, UNIX_EPOCH).unwrap_err();
+        let refusal = quotes(&answer).unwrap_err();
         assert_eq!((refusal.class, refusal.code, refusal.detail.as_str()), (class, code, detail), "{status} {body}");
     }
 
@@ -266,7 +272,7 @@ mod tests {
         check(
             401,
             r#"{"error":{"status":{"error_code":10012,"error_message":"past 365 days"}}}"#,
-            Request,
+            Plan,
             Some(10012),
             "past 365 days",
         );
@@ -324,7 +330,7 @@ mod tests {
     fn a_redirect_names_the_host_and_the_flag() {
         let redirected_to = Some("elsewhere.example:8443".to_owned());
         let answer = HttpAnswer { status: 302, redirected_to, body: b"[]".to_vec(), ..HttpAnswer::default() };
-        let refusal = answer.quotes(1, None, UNIX_EPOCH).unwrap_err();
+        let refusal = quotes(&answer).unwrap_err();
         assert_eq!(refusal.class, Class::Redirected);
         let said = refusal.to_string();
         assert!(said.contains("302: redirected to elsewhere.example:8443; set --base-url"), "{said}");
@@ -332,7 +338,7 @@ mod tests {
 
     fn said(status: u16, body: &str) -> String {
         let answer = HttpAnswer { status, body: body.into(), ..HttpAnswer::default() };
-        answer.quotes(1, None, UNIX_EPOCH).unwrap_err().to_string()
+        quotes(&answer).unwrap_err().to_string()
     }
 
     #[test]
@@ -380,7 +386,7 @@ mod tests {
             body: b"[]".to_vec(),
             ..HttpAnswer::default()
         };
-        assert_eq!(declared.quotes(1, None, UNIX_EPOCH).unwrap_err().class, Class::Upstream);
+        assert_eq!(quotes(&declared).unwrap_err().class, Class::Upstream);
     }
 
     #[test]
@@ -388,7 +394,8 @@ mod tests {
         let check = |header: &str, expected: Option<u64>| {
             let retry_after = Some(header.to_owned());
             let answer = HttpAnswer { status: 429, retry_after, ..HttpAnswer::default() };
-            let refusal = answer.quotes(1, None, UNIX_EPOCH + Duration::from_secs(784_111_770)).unwrap_err();
+            let now = UNIX_EPOCH + Duration::from_secs(784_111_770);
+            let refusal = answer.parse(None, now, |page| markets::quotes(page, 1)).unwrap_err();
             assert_eq!(refusal.retry_after, expected.map(Duration::from_secs), "{header}");
         };
         check("119", Some(119));
@@ -401,13 +408,13 @@ mod tests {
     #[test]
     fn an_empty_list_is_an_answer() {
         let answer = HttpAnswer { status: 200, body: b" [] ".to_vec(), ..HttpAnswer::default() };
-        assert_eq!(answer.quotes(1, None, UNIX_EPOCH), Ok(HashMap::new()));
+        assert_eq!(quotes(&answer), Ok(HashMap::new()));
     }
 
     #[test]
     fn long_answers_are_shown_in_part_on_one_line() {
         let answer = HttpAnswer { status: 500, body: "a\nb\u{7}".repeat(10_000).into(), ..HttpAnswer::default() };
-        let shown = answer.quotes(1, None, UNIX_EPOCH).unwrap_err().to_string();
+        let shown = quotes(&answer).unwrap_err().to_string();
         assert!(shown.len() < 250 && !shown.contains(['\n', '\u{7}']), "{shown}");
     }
 }

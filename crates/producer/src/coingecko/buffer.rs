@@ -223,6 +223,8 @@ mod tests {
             low: None,
             close: 1.0,
             volume: None,
+            quote_volume: None,
+            filled: false,
             ingest_ms: 0,
             source: None,
             market_cap: None,

@@ -30,6 +30,8 @@ pub(crate) enum TimeBefore {
     Certified(Span),
     /// Prices may be missing since `from`.
     Gap {
+        /// The last price, if there is one.
+        since: Option<EventTime>,
         /// End of certification.
         from: EventTime,
         /// Cause of the interruption.
@@ -58,6 +60,11 @@ impl Certification {
     pub(crate) fn new(interval: Span, end: Option<EventTime>, certified: Option<EventTime>) -> Self {
         let certified_to = end.map(|end| certified.map_or(end, |certified| certified.max(end)));
         Self { interval, from: end, certified_to, last_answer_ms: None, cause: end.map(|_| STOPPED) }
+    }
+
+    /// Sets the time between two polls from now on.
+    pub(crate) fn set_interval(&mut self, interval: Span) {
+        self.interval = interval;
     }
 
     /// Records a poll without a usable price. The first cause counts. `now` is the time of the answer, or of the
@@ -109,7 +116,7 @@ impl Certification {
         let Some(certified_to) = self.certified_to else { return TimeBefore::Nothing };
         let is_hole = event - certified_to > Span(2 * self.interval.ms()).max(GAP_MIN);
         if is_hole && let Some(cause) = self.interruption(answered_ms) {
-            return TimeBefore::Gap { from: certified_to, cause };
+            return TimeBefore::Gap { since: self.from, from: certified_to, cause };
         }
         match self.from {
             Some(from) if from < event => TimeBefore::Certified((event - from).min(GRAIN_MAX)),
@@ -153,8 +160,9 @@ mod tests {
         TimeBefore::Certified(Span::minutes(minutes))
     }
 
+    /// A gap after a price of minute 0, which heartbeats may have certified to a later minute.
     fn gap(from: i64, cause: &'static str) -> TimeBefore {
-        TimeBefore::Gap { from: minute(from), cause }
+        TimeBefore::Gap { since: Some(minute(0)), from: minute(from), cause }
     }
 
     #[test]
@@ -241,14 +249,15 @@ mod tests {
         assert_eq!(certified, Span::seconds(100));
         let event = EventTime(3_700_000);
         let before = Certification::new(Span::minutes(5), end, None).tick(event, event.ms());
-        assert_eq!(before, TimeBefore::Gap { from: EventTime(120_000), cause: STOPPED });
+        assert_eq!(before, TimeBefore::Gap { since: end, from: EventTime(120_000), cause: STOPPED });
     }
 
     #[test]
     fn a_coin_that_is_missing_since_the_start_leaves_a_gap() {
         let mut coin = certification(None);
         (0..10).for_each(|at| coin.interrupted("coin-missing", minute(at)));
-        assert_eq!(tick(&mut coin, 10), gap(0, "coin-missing"));
+        let missing = TimeBefore::Gap { since: None, from: minute(0), cause: "coin-missing" };
+        assert_eq!(tick(&mut coin, 10), missing);
         assert_eq!(tick(&mut coin, 11), certified(1));
         // The first price is older than the first failed poll.
         let mut coin = certification(None);
@@ -258,10 +267,24 @@ mod tests {
     }
 
     #[test]
+    fn the_interval_that_polls_keep_decides() {
+        let mut coin = certification(None);
+        tick(&mut coin, 0);
+        coin.set_interval(Span::minutes(5));
+        assert_eq!(tick(&mut coin, 12), certified(12));
+        coin.set_interval(Span::minutes(1));
+        assert_eq!(
+            tick(&mut coin, 24),
+            TimeBefore::Gap { since: Some(minute(12)), from: minute(12), cause: NOT_POLLED }
+        );
+    }
+
+    #[test]
     fn a_clock_that_was_set_back_certifies_nothing() {
         let mut coin = certification(None);
         tick(&mut coin, 100);
-        assert_eq!(coin.tick(minute(110), minute(50).ms()), gap(100, NOT_POLLED));
+        let gap = TimeBefore::Gap { since: Some(minute(100)), from: minute(100), cause: NOT_POLLED };
+        assert_eq!(coin.tick(minute(110), minute(50).ms()), gap);
     }
 
     #[test]

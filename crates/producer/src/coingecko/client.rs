@@ -4,15 +4,19 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use market::EventTime;
+use market::{EventTime, Instrument};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
 use reqwest::{Response, Url, redirect};
 use rustls::crypto::CryptoProvider;
 
 use super::answer::{Class, HttpAnswer, Refusal};
+use super::chart::{self, Chart};
+use super::chart_request::ChartRequest;
 use super::config::Api;
+use super::json::Misfit;
 use super::key::{ApiKey, excerpt};
-use super::markets::Quote;
+use super::markets::{self, Quote};
+use super::usage::{self, Usage};
 use crate::clock::now_ms;
 
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -24,17 +28,20 @@ const BODY_BYTES_MIN: usize = 64 * 1024;
 const COIN_BYTES_MAX: usize = 4 * 1024;
 /// User agent. CoinGecko answers 403 to a request without one.
 const USER_AGENT: &str = concat!("candlewire/", env!("CARGO_PKG_VERSION"));
-const DEMO_KEY_HEADER: HeaderName = HeaderName::from_static("x-cg-demo-api-key");
+
+/// Bytes of a chart, at most: four times that of 90 days of hourly points.
+const CHART_BYTES_MAX: usize = 1024 * 1024;
 
 /// Client of one host with one key.
 #[derive(Debug)]
 pub(crate) struct Client {
     http: reqwest::Client,
-    markets: Url,
+    /// Root URL, with a slash at its end.
+    base: Url,
     key: Option<ApiKey>,
 }
 
-/// Quotes of the requested coins.
+/// The quotes of the requested coins.
 #[derive(Debug)]
 pub(crate) struct List {
     /// Quotes by coin.
@@ -53,17 +60,17 @@ impl Client {
             // Another thread may have installed a provider meanwhile, which serves as well.
             rustls::crypto::ring::default_provider().install_default().ok();
         }
-        let markets = format!("{}/coins/markets", api.base_url);
-        let markets = Url::parse(&markets).with_context(|| format!("--base-url {:?} is not a URL", api.base_url))?;
+        let base = Url::parse(&format!("{}/", api.base_url));
+        let base = base.with_context(|| format!("--base-url {:?} is not a URL", api.base_url))?;
         anyhow::ensure!(
-            matches!(markets.scheme(), "http" | "https"),
+            matches!(base.scheme(), "http" | "https"),
             "--base-url {:?} is neither http nor https",
             api.base_url
         );
         let mut headers = HeaderMap::new();
         if let Some(key) = &api.key {
             let value = key.to_header().context("COINGECKO_API_KEY holds characters that no key has")?;
-            headers.insert(DEMO_KEY_HEADER, value);
+            headers.insert(api.plan.key_header(), value);
         }
         let http = reqwest::Client::builder()
             .user_agent(USER_AGENT)
@@ -75,7 +82,7 @@ impl Client {
             .redirect(redirect::Policy::none())
             .build()
             .context("cannot set up HTTPS: are the certificates of this system installed (ca-certificates)?")?;
-        Ok(Self { http, markets, key: api.key.clone() })
+        Ok(Self { http, base, key: api.key.clone() })
     }
 
     /// Requests the quotes of these coins, at most [`COINS_MAX`](super::config::COINS_MAX).
@@ -86,13 +93,61 @@ impl Client {
         let (ids, per_page) = (coins.join(","), coins.len().to_string());
         let parameters =
             [("vs_currency", quote), ("ids", &ids), ("per_page", &per_page), ("page", "1"), ("precision", "full")];
-        let request = self.http.get(self.markets.clone()).query(&parameters);
+        let bytes_max = BODY_BYTES_MIN + coins.len() * COIN_BYTES_MAX;
+        let parse = |page: &str| markets::quotes(page, coins.len());
+        let (quotes, date) = self.get(&["coins", "markets"], &parameters, bytes_max, parse).await?;
+        Ok(List { quotes, date })
+    }
+
+    /// Requests past prices of a coin.
+    ///
+    /// # Errors
+    /// CoinGecko gives another answer or none.
+    pub(crate) async fn chart(&self, instrument: &Instrument, request: ChartRequest) -> Result<Chart, Refusal> {
+        let (coin, quote) = (instrument.coin(), instrument.quote());
+        let both = [("vs_currency", quote), ("precision", "full")];
+        let (chart, _) = match request {
+            ChartRequest::Days(days) => {
+                let days = days.to_string();
+                let parameters = [both[0], both[1], ("days", &days)];
+                self.get(&["coins", coin, "market_chart"], &parameters, CHART_BYTES_MAX, chart::chart).await?
+            }
+            ChartRequest::Range { from_s, to_s } => {
+                let (from, to) = (from_s.to_string(), to_s.to_string());
+                let parameters = [both[0], both[1], ("from", &from), ("to", &to)];
+                self.get(&["coins", coin, "market_chart", "range"], &parameters, CHART_BYTES_MAX, chart::chart).await?
+            }
+        };
+        Ok(chart)
+    }
+
+    /// Requests limits and spent credits of a paid plan.
+    ///
+    /// # Errors
+    /// CoinGecko gives another answer or none.
+    pub(crate) async fn usage(&self) -> Result<Usage, Refusal> {
+        Ok(self.get(&["key"], &[], BODY_BYTES_MIN, usage::usage).await?.0)
+    }
+
+    /// Sends a request, and parses the answer and its date by the source's clock.
+    async fn get<T>(
+        &self,
+        path: &[&str],
+        parameters: &[(&str, &str)],
+        bytes_max: usize,
+        parse: impl FnOnce(&str) -> Result<T, Misfit>,
+    ) -> Result<(T, Option<EventTime>), Refusal> {
+        let mut url = self.base.clone();
+        // A URL with a host has a path.
+        url.path_segments_mut().ok().iter_mut().for_each(|segments| {
+            segments.pop_if_empty().extend(path);
+        });
+        let request = self.http.get(url).query(parameters);
         let response = request.send().await.map_err(|error| self.failed(&error))?;
         let date = header(&response, &DATE).and_then(|date| httpdate::parse_http_date(&date).ok());
-        let bytes_max = BODY_BYTES_MIN + coins.len() * COIN_BYTES_MAX;
         let answer = read(response, bytes_max).await.map_err(|error| self.failed(&error))?;
-        let quotes = answer.quotes(coins.len(), self.key.as_ref(), SystemTime::now())?;
-        Ok(List { quotes, date: date.map(|date| EventTime(now_ms(date))) })
+        let parsed = answer.parse(self.key.as_ref(), SystemTime::now(), parse)?;
+        Ok((parsed, date.map(|date| EventTime(now_ms(date)))))
     }
 
     /// Converts a failed or incomplete answer to a refusal.

@@ -98,7 +98,7 @@ fn no_price(quote_error: QuoteError, instrument: &Instrument) -> anyhow::Error {
 }
 
 /// Converts a refusal, with an exit code: it is a bad configuration if only other flags can help.
-fn coded(refusal: Refusal) -> anyhow::Error {
+pub(super) fn coded(refusal: Refusal) -> anyhow::Error {
     let code = match refusal.class {
         Class::Key | Class::Plan | Class::Request => Code::BadConfig,
         Class::RateLimited | Class::Upstream | Class::Unreachable | Class::Blocked | Class::Redirected => Code::Failed,

@@ -21,6 +21,11 @@ impl ApiKey {
         self.0.is_empty()
     }
 
+    /// Returns the key itself, for a digest.
+    pub(crate) fn secret(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
     /// Returns the key as a header value, if all of its characters are allowed there.
     pub(crate) fn to_header(&self) -> Option<HeaderValue> {
         let mut value = HeaderValue::from_str(&self.0).ok()?;

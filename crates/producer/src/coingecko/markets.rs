@@ -22,7 +22,7 @@ use serde::de::{Deserializer as _, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
-use super::json::{field, object};
+use super::json::{Misfit, field, object};
 use super::quote_error::QuoteError;
 
 /// Quote of one coin.
@@ -47,31 +47,22 @@ impl Default for Quote {
     }
 }
 
-/// Error of a page without quotes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NoQuotes {
-    /// It has more entries than requested coins.
-    TooMany,
-    /// It is JSON, but not a list.
-    NoList,
-    /// It is not JSON.
-    NoJson,
-}
-
 /// Parses the quotes of a page, by coin. An entry that is not an object with an id is left out, and its coin counts as
 /// missing.
 ///
 /// # Errors
 /// The page is not a list, or has more entries than requested coins.
-pub(crate) fn quotes(page: &str, asked: usize) -> Result<HashMap<String, Quote>, NoQuotes> {
+pub(crate) fn quotes(page: &str, asked: usize) -> Result<HashMap<String, Quote>, Misfit> {
     let mut json = Deserializer::from_str(page);
     let entries = json.deserialize_seq(Entries { asked }).and_then(|entries| json.end().map(|()| entries));
     match entries {
         Ok(entries) => Ok(entries.into_iter().filter_map(quote).collect()),
         // Entries may hold any JSON, so in a list only the limit of `Entries` causes this kind of error.
-        Err(error) if error.is_data() && page.trim_start().starts_with('[') => Err(NoQuotes::TooMany),
-        Err(_) if serde_json::from_str::<IgnoredAny>(page).is_ok() => Err(NoQuotes::NoList),
-        Err(_) => Err(NoQuotes::NoJson),
+        Err(error) if error.is_data() && page.trim_start().starts_with('[') => {
+            Err(Misfit::Form(format!("more entries than the {asked} asked for").into()))
+        }
+        Err(_) if serde_json::from_str::<IgnoredAny>(page).is_ok() => Err(Misfit::Form("not a list".into())),
+        Err(_) => Err(Misfit::NoJson),
     }
 }
 
@@ -211,16 +202,17 @@ mod tests {
 
     #[test]
     fn a_page_of_another_form_has_no_quotes() {
-        let check = |page: &str, expected| assert_eq!(quotes(page, 2), Err(expected), "{page}");
-        check(r#"[{"id":"a"},{"id":"b"},{"id":"c"}]"#, NoQuotes::TooMany);
-        check("[0,0,0,", NoQuotes::TooMany);
-        check("{}", NoQuotes::NoList);
-        check("17", NoQuotes::NoList);
-        check("", NoQuotes::NoJson);
-        check("Throttled", NoQuotes::NoJson);
-        check(r#"[{"id":"a"}"#, NoQuotes::NoJson);
-        check(r#"[{"id":"a"}] and more"#, NoQuotes::NoJson);
-        check(r#"[{"id":]"#, NoQuotes::NoJson);
+        let check = |page: &str, expected: &str| {
+            let expected = if expected.is_empty() { Misfit::NoJson } else { Misfit::Form(expected.to_owned().into()) };
+            assert_eq!(quotes(page, 2), Err(expected), "{page}");
+        };
+        check(r#"[{"id":"a"},{"id":"b"},{"id":"c"}]"#, "more entries than the 2 asked for");
+        check("[0,0,0,", "more entries than the 2 asked for");
+        check("{}", "not a list");
+        check("17", "not a list");
+        for page in ["", "Throttled", r#"[{"id":"a"}"#, r#"[{"id":"a"}] and more"#, r#"[{"id":]"#] {
+            check(page, "");
+        }
         assert_eq!(quotes(" [] ", 0), Ok(HashMap::new()));
     }
 

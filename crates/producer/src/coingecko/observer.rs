@@ -1,10 +1,9 @@
-//! Conversion of answers to records: new ticks, heartbeats, and gaps.
+//! Conversion of answers to records: new ticks, heartbeats, and holes before ticks.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use market::gap::GapLine;
 use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
 use market::validate::{FUTURE_BOUND, validate};
@@ -13,6 +12,7 @@ use market::{EventTime, Instrument, Span};
 use super::buffer::BufferedRecord;
 use super::certification::{Certification, TimeBefore};
 use super::config::SOURCE;
+use super::hole::Hole;
 use super::lag::Lags;
 use super::markets::Quote;
 use super::quote_error::QuoteError;
@@ -40,6 +40,8 @@ pub(crate) struct ObservedCoin {
     pub(crate) instrument_idx: usize,
     /// Records in the order of publishing.
     pub(crate) records: Vec<BufferedRecord>,
+    /// Time without prices before the first record, which is a tick.
+    pub(crate) hole: Option<Hole>,
     /// Error of an answer without a usable price of the coin.
     pub(crate) quote_error: Option<QuoteError>,
     /// Whether the error, or its end, is new and should be logged.
@@ -51,7 +53,8 @@ pub(crate) struct ObservedCoin {
 pub(crate) struct ObserverCounts {
     pub(crate) ticks: u64,
     pub(crate) heartbeats: u64,
-    pub(crate) gaps: u64,
+    /// Holes before ticks, and first ticks of an instrument.
+    pub(crate) holes: u64,
     /// Coins with the same price time as in the answer before.
     pub(crate) unchanged: u64,
     /// Coins without a usable price.
@@ -127,6 +130,11 @@ impl Observer {
         Self { source_delay, coins: ends.into_iter().map(coin).collect(), counts: ObserverCounts::default() }
     }
 
+    /// Sets the time between two polls from now on.
+    pub(crate) fn set_interval(&mut self, interval: Span) {
+        self.coins.iter_mut().for_each(|coin| coin.certification.set_interval(interval));
+    }
+
     /// Processes an answer about the coins with these indexes.
     pub(crate) fn answered(
         &mut self,
@@ -139,16 +147,17 @@ impl Observer {
             .map(|instrument_idx| {
                 let coin = &mut coins[instrument_idx];
                 let quote = quotes.get(coin.instrument.coin());
-                let observed = coin.answered(quote, poll, *source_delay);
-                let (records, quote_error) =
-                    observed.map_or_else(|quote_error| (Vec::new(), Some(quote_error)), |records| (records, None));
+                let (records, hole, quote_error) = match coin.answered(quote, poll, *source_delay) {
+                    Ok((record, hole)) => (Vec::from_iter(record), hole, None),
+                    Err(quote_error) => (Vec::new(), None, Some(quote_error)),
+                };
                 if let Some(quote_error) = quote_error {
                     coin.certification.interrupted(quote_error.cause(), poll.now());
                 }
-                counts.add(&records, quote_error);
+                counts.add(&records, hole, quote_error);
                 coin.quote_error = quote_error;
                 let is_news = coin.is_news(quote_error);
-                ObservedCoin { instrument_idx, records, quote_error, is_news }
+                ObservedCoin { instrument_idx, records, hole, quote_error, is_news }
             })
             .collect()
     }
@@ -172,7 +181,7 @@ impl Observer {
 
 impl Poll {
     /// Returns the date of the answer; without one, its time by the local clock.
-    fn now(self) -> EventTime {
+    pub(crate) fn now(self) -> EventTime {
         self.date.unwrap_or(EventTime(self.answered_ms))
     }
 
@@ -189,12 +198,12 @@ impl Poll {
 }
 
 impl ObserverCounts {
-    fn add(&mut self, records: &[BufferedRecord], quote_error: Option<QuoteError>) {
+    fn add(&mut self, records: &[BufferedRecord], hole: Option<Hole>, quote_error: Option<QuoteError>) {
         let count = |is_of: fn(&BufferedRecord) -> bool| records.iter().filter(|record| is_of(record)).count() as u64;
         let ticks = count(|record| matches!(record, BufferedRecord::Tick(_)));
         self.ticks += ticks;
         self.heartbeats += count(|record| matches!(record, BufferedRecord::Heartbeat(_)));
-        self.gaps += count(|record| matches!(record, BufferedRecord::Gap(_)));
+        self.holes += u64::from(hole.is_some());
         self.quote_errors += u64::from(quote_error.is_some());
         self.unchanged += u64::from(quote_error.is_none() && ticks == 0);
     }
@@ -230,6 +239,8 @@ pub(crate) fn tick(
         low: None,
         close,
         volume: None,
+        quote_volume: None,
+        filled: false,
         ingest_ms: poll.answered_ms,
         source: Some(Cow::Borrowed(SOURCE)),
         market_cap: quote.market_cap,
@@ -249,13 +260,13 @@ impl Coin {
         quote_error != Some(QuoteError::Older) && std::mem::replace(&mut self.reported, quote_error) != quote_error
     }
 
-    /// Converts an answer to records.
+    /// Converts an answer to a record, and the hole before it.
     fn answered(
         &mut self,
         quote: Option<&Quote>,
         poll: Poll,
         source_delay: Span,
-    ) -> Result<Vec<BufferedRecord>, QuoteError> {
+    ) -> Result<(Option<BufferedRecord>, Option<Hole>), QuoteError> {
         let mut line = tick(&self.instrument, quote, poll)?;
         let event = EventTime(line.event_ms);
         match self.last {
@@ -263,19 +274,25 @@ impl Coin {
             Some(last) if event == last => {
                 let heartbeat = self.heartbeat_time(source_delay, poll)?;
                 self.certification.unchanged(poll.answered_ms);
-                Ok(heartbeat.map(|event| self.heartbeat(event, poll)).into_iter().collect())
+                Ok((heartbeat.map(|event| self.heartbeat(event, poll)), None))
             }
             _ => {
                 self.learn_lag(event, source_delay, poll);
-                let mut records = Vec::new();
-                match self.certification.tick(event, poll.answered_ms) {
-                    TimeBefore::Nothing => {}
-                    TimeBefore::Certified(span) => line.complete_ms = Some(span.ms()),
-                    TimeBefore::Gap { from, cause } => records.push(self.gap(from, event, cause)),
-                }
-                records.push(BufferedRecord::Tick(Box::new(line)));
+                let hole = match self.certification.tick(event, poll.answered_ms) {
+                    TimeBefore::Certified(span) => {
+                        line.complete_ms = Some(span.ms());
+                        None
+                    }
+                    TimeBefore::Gap { since, from, cause } => {
+                        Some(Hole { since, from: Some(from), to: event, cause: Some(cause) })
+                    }
+                    TimeBefore::Nothing => {
+                        let is_first = self.last.is_none();
+                        is_first.then_some(Hole { since: None, from: None, to: event, cause: None })
+                    }
+                };
                 self.last = Some(event);
-                Ok(records)
+                Ok((Some(BufferedRecord::Tick(Box::new(line))), hole))
             }
         }
     }
@@ -307,16 +324,6 @@ impl Coin {
             complete_ms: self.certification.heartbeat(event).map(Span::ms),
             ingest_ms: poll.answered_ms,
             flush: false,
-        })
-    }
-
-    fn gap(&self, from: EventTime, to: EventTime, cause: &'static str) -> BufferedRecord {
-        BufferedRecord::Gap(GapLine {
-            coin: Cow::Owned(self.instrument.coin().to_owned()),
-            quote: Cow::Owned(self.instrument.quote().to_owned()),
-            from_ms: from.ms(),
-            to_ms: to.ms(),
-            cause: Cow::Borrowed(cause),
         })
     }
 }

@@ -42,10 +42,13 @@ pub(super) fn quote(second: i64) -> Quote {
     Quote { price: Ok(100.0), last_updated: Ok(at(second)), volume_24h: Some(5.0), ..Quote::default() }
 }
 
-/// Returns the result of one answer.
+/// Returns the result of one answer; a hole is left as a gap.
 pub(super) fn answered(observer: &mut Observer, quote: Option<Quote>, poll: Poll) -> ObservedCoin {
     let quotes: HashMap<_, _> = quote.into_iter().map(|quote| ("bitcoin".to_owned(), quote)).collect();
-    observer.answered(0..1, &quotes, poll).remove(0)
+    let mut observed = observer.answered(0..1, &quotes, poll).remove(0);
+    let gap = observed.hole.take().and_then(|hole| hole.gap(&bitcoin()));
+    observed.records.splice(0..0, gap);
+    observed
 }
 
 /// Formats records, with times in seconds from the start and certified spans in parentheses.

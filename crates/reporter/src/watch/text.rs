@@ -4,7 +4,7 @@ use market::tick::PriceLine;
 use market::{Candle, EventTime, Span};
 use serde_json::{Map, Value};
 
-use crate::volume;
+use crate::{count, volume};
 
 /// Formats a record of a live subject. An unknown record is shown as it is. Control characters never reach the
 /// terminal.
@@ -20,16 +20,19 @@ fn price(subject: &str, record: &[u8]) -> Option<String> {
     }
     let price: PriceLine<'_> = serde_json::from_slice(record).ok()?;
     let time = EventTime(price.event_ms);
-    Some(format!("{time} {}/{} {} feed_seq={}", price.coin, price.quote, price.close, price.feed_seq))
+    let filled = if price.filled { " filled" } else { "" };
+    Some(format!("{time} {}/{} {}{filled} feed_seq={}", price.coin, price.quote, price.close, price.feed_seq))
 }
 
 fn candle(record: &[u8]) -> Option<String> {
     let candle: Candle = serde_json::from_slice(record).ok()?;
-    let volume =
-        volume::words(&candle, |volume| volume.to_string()).map(|words| format!(" volume={words}")).unwrap_or_default();
+    let known = |name, words: Option<String>| words.map(|words| format!(" {name}={words}")).unwrap_or_default();
+    let volume = known("volume", volume::words(&candle, |volume| volume.to_string()));
+    let quote_volume = known("quote_volume", candle.quote_volume.map(|volume| volume.to_string()));
+    let vwap = known("vwap", candle.vwap().map(|price| price.to_string()));
     let state = if candle.is_final { format!("revision={}", candle.revision) } else { "provisional".to_owned() };
     Some(format!(
-        "{} {}/{} {} open={} high={} low={} close={} average={}{volume} ticks={} coverage={} {state}",
+        "{} {}/{} {} open={} high={} low={} close={} average={}{volume}{quote_volume}{vwap} ticks={} coverage={} {state}",
         candle.start,
         candle.coin,
         candle.quote,
@@ -39,7 +42,7 @@ fn candle(record: &[u8]) -> Option<String> {
         candle.low,
         candle.close,
         candle.average,
-        candle.count,
+        count::words(&candle),
         candle.coverage,
     ))
 }
@@ -89,6 +92,11 @@ mod tests {
             "2020-03-01T00:00:00Z bitcoin/usdt 8523.61 feed_seq=7",
         );
         check(
+            "live.price.bitcoin.usdt",
+            r#"{"coin":"bitcoin","quote":"usdt","event_ms":1583020800000,"close":8523.61,"filled":true,"feed_seq":7}"#,
+            "2020-03-01T00:00:00Z bitcoin/usdt 8523.61 filled feed_seq=7",
+        );
+        check(
             "live.gap.bitcoin.usdt",
             r#"{"coin":"bitcoin","quote":"usdt","from_ms":1583313720000,"to_ms":1583321400000,"cause":"missing-in-recording"}"#,
             "bitcoin/usdt gap cause=missing-in-recording from=2020-03-04T09:22:00Z to=2020-03-04T11:30:00Z",
@@ -106,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partial_volume_is_shown_as_a_lower_bound() {
+    fn what_is_partial_or_filled_is_shown_as_such() {
         let check = |volume: &str, expected| {
             let record = format!(
                 r#"{{"coin":"bitcoin","quote":"usdt","window":"1h","start_ms":0,"end_ms":3600000,"close":1.0,"average":1.0,{volume},"count":60,"coverage":1.0,"revision":1,"final":true,"first_seq":1,"last_seq":1}}"#
@@ -116,6 +124,10 @@ mod tests {
         };
         check(r#""volume":15.0,"volume_count":3"#, " average=1 volume=≥ 15 (3 of 60) ticks=60 ");
         check(r#""volume":15.0"#, " average=1 volume=15 ticks=60 ");
+        check(
+            r#""volume":15.0,"quote_volume":18.0,"vwap":1.2,"filled":12"#,
+            " volume=15 quote_volume=18 vwap=1.2 ticks=60 (12 filled) coverage",
+        );
     }
 
     #[test]

@@ -96,7 +96,10 @@ function showFacts(live) {
   }
   // Before the first read of the steps the counts are unknown, which differs from zero.
   if (health.steps.length) {
-    facts.push(["ticks accepted", whole(health.accepted), ""], ["1-minute candles", whole(health.candles), ""]);
+    facts.push(["ticks accepted", whole(health.accepted), ""]);
+    // Few sources fetch ticks afterwards.
+    if (health.filled) facts.push(["of them filled", whole(health.filled), ""]);
+    facts.push(["1-minute candles", whole(health.candles), ""]);
     facts.push(["late", whole(health.late), health.late ? "warn" : ""]);
     facts.push(["rejected", whole(health.rejected), health.rejected ? "warn" : ""]);
     facts.push(["duplicates", whole(health.duplicate), ""]);
@@ -155,18 +158,30 @@ function volumeOf(row) {
   return row.volume_count === undefined ? volume : `≥ ${volume} (${whole(row.volume_count)} of ${whole(row.count)})`;
 }
 
+// Only sources of trades know the value traded. Without it the two columns would be empty.
+function tradedOf(table, row) {
+  return [
+    row.quote_volume === undefined ? "" : rough(row.quote_volume),
+    row.vwap === undefined ? "" : written(table.format, row.vwap),
+  ];
+}
+
 function showCandles(table, time) {
+  const hasTraded = table.rows.some((row) => row.quote_volume !== undefined);
   const rows = table.rows.map((row) => [
     time(row.start_ms) + (row.revision > 1 ? ` (revision ${row.revision})` : ""),
     ...[row.open, row.high, row.low, row.close, row.average].map((price) => written(table.format, price)),
     volumeOf(row),
-    whole(row.count),
+    whole(row.count) + (row.filled === undefined ? "" : ` (${whole(row.filled)} filled)`),
     `${fixed(row.coverage * 100, row.coverage === 1 ? 0 : 1)} %`,
+    ...(hasTraded ? tradedOf(table, row) : []),
   ]);
   const why = "No rows yet: no window of this length has closed that holds all of a bar.";
   const isPart = (row, column) =>
-    (column === 6 && table.rows[row].volume_count !== undefined) || (column === 8 && table.rows[row].coverage < 1);
-  fill(["start", ...CANDLE_HEADINGS], rows, why, isPart);
+    (column === 6 && table.rows[row].volume_count !== undefined) ||
+    (column === 7 && table.rows[row].filled !== undefined) ||
+    (column === 8 && table.rows[row].coverage < 1);
+  fill(["start", ...CANDLE_HEADINGS, ...(hasTraded ? ["quote volume", "vwap"] : [])], rows, why, isPart);
 }
 
 function showHours(table) {

@@ -76,6 +76,7 @@ pub(super) struct HealthReport {
     connected: bool,
     steps: Vec<StepStatus>,
     accepted: u64,
+    filled: u64,
     duplicate: u64,
     late: u64,
     rejected: u64,
@@ -112,7 +113,14 @@ struct CandleRow {
     /// Number of ticks with a volume, if only some have one; `volume` is then a partial sum.
     #[serde(skip_serializing_if = "Option::is_none")]
     volume_count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quote_volume: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vwap: Option<f64>,
     count: u64,
+    /// Number of ticks that were fetched afterwards, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filled: Option<u64>,
     coverage: f64,
     revision: u32,
 }
@@ -179,6 +187,7 @@ pub(super) fn live(
         connected: status.is_connected,
         steps: status.steps.clone(),
         accepted: counts.accepted,
+        filled: counts.filled,
         duplicate: counts.duplicate,
         late: counts.late,
         rejected: counts.rejected_total(),
@@ -278,7 +287,10 @@ fn candle_row(candle: &Candle) -> CandleRow {
         average: candle.average,
         volume: candle.volume,
         volume_count: candle.volume_count,
+        quote_volume: candle.quote_volume,
+        vwap: candle.vwap(),
         count: candle.count,
+        filled: Some(candle.filled).filter(|&filled| filled > 0),
         coverage: candle.coverage,
         revision: candle.revision,
     }
@@ -366,6 +378,19 @@ mod tests {
             (row["volume"].as_f64(), row.get("volume_count").and_then(serde_json::Value::as_u64))
         };
         assert_eq!([told(0), told(1), told(2)], [(None, None), (Some(15.0), None), (Some(15.0), Some(3))]);
+    }
+
+    #[test]
+    fn rows_have_quote_volume_vwap_and_filled_ticks_if_known() {
+        let mut view = View::new(50);
+        let traded = r#""volume":4.0,"quote_volume":6.0,"filled":12,"count":60"#;
+        view.apply("stats.1.1h.bitcoin.usdt", hourly(0, 1.0).replace(r#""count":1"#, traded).as_bytes())
+            .expect("a candle");
+        view.apply("stats.1.1h.bitcoin.usdt", hourly(3_600_000, 1.0).as_bytes()).expect("a candle");
+        let json = serde_json::to_value(tables(&view, &Choice::default(), 7)).expect("JSON");
+        let told =
+            |row: usize| ["quote_volume", "vwap", "filled"].map(|name| json["hourly"]["rows"][row][name].as_f64());
+        assert_eq!([told(0), told(1)], [[None; 3], [Some(6.0), Some(1.5), Some(12.0)]]);
     }
 
     #[test]

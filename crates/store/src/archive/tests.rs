@@ -20,6 +20,8 @@ fn tick(event: i64, close: f64) -> Tick {
         low: close,
         close,
         volume: Some(2.0),
+        quote_volume: None,
+        filled: false,
         feed_seq: 1,
     }
 }

@@ -66,6 +66,8 @@ impl RecordingRow {
             low: unless_close(self.low),
             close: self.close,
             volume: self.volume,
+            quote_volume: None,
+            filled: false,
             ingest_ms,
             source: Some(Cow::Borrowed(SOURCE)),
             market_cap: None,

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use bus::protocol::LogId;
-use bus::stream::{ARTIFACTS_STREAM, READERS_STREAM, Stream};
+use bus::stream::{ARTIFACTS_STREAM, BUDGETS_STREAM, READERS_STREAM, Stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -15,19 +15,20 @@ use super::file::hex;
 
 /// The streams of a backup, upstream first. They are read from the last to the first, so that everything that a
 /// position refers to is in the backup. Leases are not kept: they describe processes that run now.
-pub const CONTENT: [&str; 6] = [
+pub const CONTENT: [&str; 7] = [
     Stream::Feed.name(),
     Stream::Market.name(),
     Stream::Stats.name(),
     ARTIFACTS_STREAM,
     Stream::Forecast.name(),
     READERS_STREAM,
+    BUDGETS_STREAM,
 ];
 
 /// File name in the folder.
 const NAME: &str = "manifest.json";
 /// Format of the files beside it. Other formats are refused.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// Contents of a backup.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

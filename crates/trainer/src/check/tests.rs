@@ -20,7 +20,20 @@ fn hours(count: i64) -> Vec<Tick> {
         let close = 1_000.0 * (0.2 * swing(0.13) + 0.1 * swing(1.7)).exp();
         let (event, grain) = (EventTime(1_583_020_800_000 + idx * Span::HOUR.ms()), Some(Span::HOUR));
         let (high, low) = (close * (1.003 + 0.002 * swing(0.29)), close * 0.997);
-        Tick { event, grain, complete: None, id: None, open: close, high, low, close, volume: Some(1.0), feed_seq: 0 }
+        Tick {
+            event,
+            grain,
+            complete: None,
+            id: None,
+            open: close,
+            high,
+            low,
+            close,
+            volume: Some(1.0),
+            quote_volume: None,
+            filled: false,
+            feed_seq: 0,
+        }
     };
     (0..count).map(tick).collect()
 }

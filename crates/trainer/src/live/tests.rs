@@ -61,6 +61,8 @@ fn quote(event: i64, close: f64) -> Entry {
         low,
         close,
         volume: Some(1.0),
+        quote_volume: None,
+        filled: false,
         feed_seq: 1,
     })
 }

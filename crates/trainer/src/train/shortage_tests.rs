@@ -28,6 +28,8 @@ fn ticks(count: i64, step: Span, grain: Option<Span>, from: Span) -> Vec<Tick> {
             low: close,
             close,
             volume: None,
+            quote_volume: None,
+            filled: false,
             feed_seq: 1 + idx as u64,
         }
     };

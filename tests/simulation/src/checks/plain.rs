@@ -30,6 +30,8 @@ pub(crate) struct Tick {
     pub(crate) low: f64,
     pub(crate) close: f64,
     pub(crate) volume: Option<f64>,
+    pub(crate) quote_volume: Option<f64>,
+    pub(crate) filled: bool,
 }
 
 /// The expected records of an instrument.
@@ -103,6 +105,8 @@ pub(crate) fn tick(seq: u64, said: &Value) -> Tick {
         low: price("low"),
         close,
         volume: said["volume"].as_f64(),
+        quote_volume: said["quote_volume"].as_f64(),
+        filled: said["filled"] == true,
     }
 }
 
@@ -152,9 +156,9 @@ pub(crate) fn check(result: &RunResult, recorded: &StreamContents) -> Checked {
         let end = recorded.last(Stream::Market, name.0).map_or(0, |(seq, _)| *seq);
         let committed =
             |kind: &str| found(kind).iter().filter(|line| line.seq <= end).filter_map(|line| line.said.as_ref());
-        let expected: Vec<_> = judged.ticks.iter().map(|tick| (tick.seq, tick.event_ms, tick.id, tick.close)).collect();
-        let prices = committed("price").map(|said| tick(seq_of(said), said));
-        let prices: Vec<_> = prices.map(|tick| (tick.seq, tick.event_ms, tick.id, tick.close)).collect();
+        let fields = |tick: &Tick| (tick.seq, tick.event_ms, tick.id, tick.close, tick.quote_volume, tick.filled);
+        let expected: Vec<_> = judged.ticks.iter().map(fields).collect();
+        let prices: Vec<_> = committed("price").map(|said| fields(&tick(seq_of(said), said))).collect();
         same(name, "price", &expected, &prices)?;
         let places = |kind: &str| -> Vec<(u64, u32)> {
             committed(kind).map(|said| (seq_of(said), said["line"].as_u64().unwrap_or_default() as u32)).collect()

@@ -57,6 +57,9 @@ fn newest<'a>(lines: &'a Lines, name: &Name, kind: &str, key: &str) -> BTreeMap<
     rows.filter_map(|row| Some((row[key].as_i64()?, row))).collect()
 }
 
+/// The figure of an amount that is unknown: no amount is negative.
+const UNKNOWN: f64 = -1.0;
+
 /// The compared fields of a row: names and values.
 type Figures = Vec<(&'static str, f64)>;
 
@@ -68,7 +71,11 @@ fn check_kind(name: &Name, kind: &str, found: &BTreeMap<i64, &Value>, expected: 
     for (key, row) in found {
         let close = row["close"].as_f64().unwrap_or_default();
         for &(field, figure) in &expected[key] {
-            let value = row[field].as_f64().unwrap_or(if field == "volume" { 0.0 } else { close });
+            let value = row[field].as_f64().unwrap_or(match field {
+                "volume" | "filled" => 0.0,
+                "quote_volume" | "vwap" => UNKNOWN,
+                _ => close,
+            });
             if (value - figure).abs() > 1e-9 * figure.abs() {
                 let detail = format!("{name:?} {kind} {key}: {field} is {value} instead of {figure}: {row}");
                 return Err(Failure::new(NAME, detail));
@@ -99,6 +106,9 @@ fn figures(ticks: &[&Tick]) -> Figures {
     let count = ticks.len() as f64;
     let open = ticks.iter().min_by_key(order).map_or(0.0, |tick| tick.open);
     let close = ticks.iter().max_by_key(order).map_or(0.0, |tick| tick.close);
+    let volume = ticks.iter().map(|tick| tick.volume).sum::<Option<f64>>().filter(|&volume| volume > 0.0);
+    let quote_volume = ticks.iter().map(|tick| tick.quote_volume).sum::<Option<f64>>();
+    let vwap = quote_volume.zip(volume).map(|(quote_volume, volume)| quote_volume / volume);
     vec![
         ("open", open),
         ("high", ticks.iter().map(|tick| tick.high).fold(f64::MIN, f64::max)),
@@ -106,7 +116,10 @@ fn figures(ticks: &[&Tick]) -> Figures {
         ("close", close),
         ("average", ticks.iter().map(|tick| tick.close).sum::<f64>() / count),
         ("volume", ticks.iter().filter_map(|tick| tick.volume).sum()),
+        ("quote_volume", quote_volume.unwrap_or(UNKNOWN)),
+        ("vwap", vwap.unwrap_or(UNKNOWN)),
         ("count", count),
+        ("filled", ticks.iter().filter(|tick| tick.filled).count() as f64),
         ("first_seq", ticks.iter().map(|tick| tick.seq).min().unwrap_or(0) as f64),
         ("last_seq", ticks.iter().map(|tick| tick.seq).max().unwrap_or(0) as f64),
     ]

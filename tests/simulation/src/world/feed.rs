@@ -129,6 +129,12 @@ impl Feed {
             4 => tick["complete_ms"] = json!(self.random.within(0..90_000)),
             _ => {}
         }
+        if !self.ids.is_multiple_of(8) {
+            tick["quote_volume"] = json!(close * (self.ids % 5) as f64);
+        }
+        if self.ids.is_multiple_of(3) {
+            tick["filled"] = json!(true);
+        }
         self.said[one] = Some(tick.clone());
         tick
     }
