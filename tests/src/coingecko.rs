@@ -282,7 +282,10 @@ impl UpstreamState {
         }
         if text(headers, "user-agent").is_none() {
             let words = "Please add a descriptive User-Agent to your request";
-            return ScriptedAnswer::new(403, json!({"status": {"error_code": 403, "error_message": words}}).to_string());
+            return ScriptedAnswer::new(
+                403,
+                json!({"status": {"error_code": 403, "error_message": words}}).to_string(),
+            );
         }
         if self.key.is_some() && text(headers, "x-cg-demo-api-key") != self.key {
             let status = json!({"error_code": 10002, "error_message": "API Key Missing. Please make sure you're using the right authentication method."});

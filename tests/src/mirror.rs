@@ -9,7 +9,7 @@ use data_encoding::BASE64;
 use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use simulation::jetstream::{ConsumerDelivery, Info, Refusal, LogEntry};
+use simulation::jetstream::{ConsumerDelivery, Info, LogEntry, Refusal};
 use simulation::{Answer, Message, Request};
 
 use crate::programs::NEVER;

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bus::RecordKind;
-use pipeline_tests::coingecko::{ScriptedAnswer, CoinGecko, polling};
+use pipeline_tests::coingecko::{CoinGecko, ScriptedAnswer, polling};
 use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{Running, eventually, fail, program, succeed};
 use pipeline_tests::test_pipeline::TestPipeline;

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bus::RecordKind;
-use pipeline_tests::coingecko::{ScriptedAnswer, CoinGecko, polling};
+use pipeline_tests::coingecko::{CoinGecko, ScriptedAnswer, polling};
 use pipeline_tests::health::Watched;
 use pipeline_tests::process::peak_bytes;
 use pipeline_tests::programs::{NEVER, Running, eventually, fail, program, succeed};
@@ -383,7 +383,10 @@ async fn more_entries_than_coins_asked_for_are_refused() {
     check(ScriptedAnswer::new(200, format!("[{}", " ".repeat(1_000_000))), "more than 69632 bytes");
     // An answer that is too long and no price keeps its class.
     check(ScriptedAnswer::html(403, &format!("<html>{}", "x".repeat(1_000_000))), "may be blocked");
-    check(ScriptedAnswer::new(429, "Throttled ".repeat(100_000)), "answered 429: more than 69632 bytes: Throttled Throttled");
+    check(
+        ScriptedAnswer::new(429, "Throttled ".repeat(100_000)),
+        "answered 429: more than 69632 bytes: Throttled Throttled",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -59,12 +59,17 @@ impl Program for Args {
     }
 }
 
+/// Runs the program. Its code is compiled here, and not once more with main.rs.
+pub fn main() -> std::process::ExitCode {
+    service::main(run, bus::exit_code, include_str!("../../../deploy/settings.txt"))
+}
+
 /// Runs one command.
 ///
 /// # Errors
 /// `run`: errors that waiting cannot resolve, see [`step::run`]. `show` and `audit`: also a server that does not answer.
 /// `audit`: also rows that differ. `health`: an aggregator that is not ready.
-pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
+async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     match args.command {
         Command::Run(run) => step::serve(&args.nats, run, None, shutdown, Aggregation::new).await,
         Command::Show(show) => {

@@ -37,7 +37,7 @@ use reading::Messages;
 pub use bounds::EventTimeBounds;
 pub use instrument::{ConsumedMarket, InstrumentAudit, Retained};
 pub use message::AuditedMessage;
-pub use report::{AuditReport, KindComparison, Mismatch, ComparisonCounts, RowDifference};
+pub use report::{AuditReport, ComparisonCounts, KindComparison, Mismatch, RowDifference};
 
 /// Most reads of an instrument that shows differences on a cluster. A replica may lag behind its leader, and the rows
 /// that it lacks look like missing rows.

@@ -21,11 +21,16 @@ use service::{Code, Health, Shutdown, WithCode};
 
 pub use args::{ApiArgs, Args, Command, FetchArgs, FileArg, PollingArgs, RecordingArgs, RunArgs, Source, Switch};
 
+/// Runs the program. Its code is compiled here, and not once more with main.rs.
+pub fn main() -> std::process::ExitCode {
+    service::main(run, bus::exit_code, include_str!("../../../deploy/settings.txt"))
+}
+
 /// Runs a command until it is done or shutdown is requested.
 ///
 /// # Errors
 /// Bad flags, unusable files, or a failure of NATS or CoinGecko that retrying does not solve.
-pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
+async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     match args.command {
         Command::Run(run) => {
             args.nats.check(Some("producer"))?;

@@ -61,11 +61,16 @@ impl Program for Args {
     }
 }
 
+/// Runs the program. Its code is compiled here, and not once more with main.rs.
+pub fn main() -> std::process::ExitCode {
+    service::main(run, bus::exit_code, include_str!("../../../deploy/settings.txt"))
+}
+
 /// Runs a command until it is done or shutdown is requested.
 ///
 /// # Errors
 /// The error of the command. It says what to do and carries its exit code.
-pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
+async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     match args.command {
         Command::Plot(plot) => plot::run(&plot),
         Command::Tables(tables) => unless_told(&shutdown, tables::run(&tables, &args.nats)).await,

@@ -1,8 +1,8 @@
 //! `reporter run`: the web page. It needs no internet access and writes nothing.
 
+mod page_state;
 mod pipeline_status;
 mod plot_file;
-mod shared;
 mod snapshot;
 mod view_updater;
 
@@ -21,9 +21,9 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use bus::NatsArgs;
+use page_state::PageState;
 use plot_file::PlotFile;
 use service::{Code, ConnectionLimits, HealthArgs, Shutdown, WithCode};
-use shared::PageState;
 use snapshot::{Choice, LiveSnapshot, TablesSnapshot};
 use store::paths;
 use tokio::net::TcpListener;

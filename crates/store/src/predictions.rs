@@ -6,11 +6,13 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, PrimitiveArray, RecordBatch, StringArray, TimestampMillisecondArray,
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, TimestampMillisecondType};
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, Float64Array, PrimitiveArray, RecordBatch, StringArray,
+    TimestampMillisecondArray,
 };
-use arrow::datatypes::{ArrowPrimitiveType, Float64Type, TimestampMillisecondType};
-use arrow::error::ArrowError;
+use arrow_schema::ArrowError;
 use market::EventTime;
 use market::band::{Band, Bands, LEVEL_MAIN, LEVELS};
 use parquet::arrow::ArrowWriter;

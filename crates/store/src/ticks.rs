@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, Float64Builder, Int64Builder, PrimitiveArray, RecordBatch,
-    StringArray, StringDictionaryBuilder, TimestampMillisecondBuilder,
-};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, TimestampMillisecondType, UInt64Type};
-use arrow::error::ArrowError;
+use arrow_array::builder::{Float64Builder, Int64Builder, StringDictionaryBuilder, TimestampMillisecondBuilder};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int32Type, Int64Type, TimestampMillisecondType, UInt64Type};
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray, RecordBatch, StringArray};
+use arrow_cast::{CastOptions, cast_with_options};
+use arrow_schema::{ArrowError, DataType, Field};
 use market::{EventTime, Instrument, Span, Tick};
 
 use crate::schema;
@@ -225,7 +224,7 @@ impl<'a> Instruments<'a> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Float64Array, Int32Array, UInt64Array};
+    use arrow_array::{Float64Array, Int32Array, UInt64Array};
     use proptest::prelude::*;
 
     use super::*;

@@ -62,11 +62,16 @@ impl Program for Args {
     }
 }
 
+/// Runs the program. Its code is compiled here, and not once more with main.rs.
+pub fn main() -> std::process::ExitCode {
+    service::main(run, bus::exit_code, include_str!("../../../deploy/settings.txt"))
+}
+
 /// Runs one command.
 ///
 /// # Errors
 /// `run`: errors that waiting cannot resolve, see [`step::run`]. `health`: a stream-processor that is not ready.
-pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
+async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     let run = match args.command {
         Command::Run(run) => run,
         Command::Health(ask) => return ask.ask().await,

@@ -1,5 +1,3 @@
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    service::main(stream_processor::run, bus::exit_code, include_str!("../../../deploy/settings.txt"))
+fn main() -> std::process::ExitCode {
+    stream_processor::main()
 }

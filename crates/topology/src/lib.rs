@@ -19,11 +19,16 @@ pub use args::Args;
 use args::{Command, ServerCommand};
 use commands::{export, plan, show, wait};
 
+/// Runs the program. Its code is compiled here, and not once more with main.rs.
+pub fn main() -> std::process::ExitCode {
+    service::main(run, bus::exit_code, include_str!("../../../deploy/settings.txt"))
+}
+
 /// Runs one command.
 ///
 /// # Errors
 /// The reason why the command ended early, with its exit code.
-pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
+async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     let command = match args.command {
         Command::Export(args) => return export::export(&args),
         Command::OnServer(ServerCommand::Restore(args)) if !args.needs_server() => {

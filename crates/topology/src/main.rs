@@ -1,5 +1,3 @@
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    service::main(topology::run, bus::exit_code, include_str!("../../../deploy/settings.txt"))
+fn main() -> std::process::ExitCode {
+    topology::main()
 }

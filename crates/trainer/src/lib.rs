@@ -40,11 +40,19 @@ pub use error::exit_code;
 pub use live::fit_process::child::{is_fit_subprocess, run_fit_subprocess};
 pub use run_args::RunArgs;
 
+/// Runs the program. Its code is compiled here, and not once more with main.rs.
+pub fn main() -> std::process::ExitCode {
+    if is_fit_subprocess() {
+        return run_fit_subprocess();
+    }
+    ::service::main(run, exit_code, include_str!("../../../deploy/settings.txt"))
+}
+
 /// Runs a command of the trainer.
 ///
 /// # Errors
 /// The command fails; the error has its exit code.
-pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
+async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     let requested = shutdown.clone();
     tokio::spawn(async move {
         requested.requested().await;

@@ -90,7 +90,13 @@ impl Operator for Forecasting {
         self.config.fingerprint()
     }
 
-    fn apply(&self, input: Input<'_>, state: &mut ForecastState, counts: &mut Counts, outputs: &mut Outputs) -> Applied {
+    fn apply(
+        &self,
+        input: Input<'_>,
+        state: &mut ForecastState,
+        counts: &mut Counts,
+        outputs: &mut Outputs,
+    ) -> Applied {
         let is_selected = |instrument: &&Instrument| self.config.only.as_ref().is_none_or(|only| only == *instrument);
         let Some(instrument) = input.instrument.filter(|_| input.is_known_schema) else {
             counts.unreadable += 1;

@@ -28,7 +28,7 @@ mod server;
 pub use batch::{Allowed, MESSAGES_MAX};
 pub use config::{Discard, StreamConfig};
 pub use disk::{Survivors, Sync};
-pub use message::{BatchPlace, Headers, Message, LogEntry, Subject, matches};
+pub use message::{BatchPlace, Headers, LogEntry, Message, Subject, matches};
 pub use replica::Republished;
 pub use request::{Answer, ConsumerDelivery, Info, Refusal, Reply, Request, RequestTarget, Ticket};
 pub use server::JetStream;

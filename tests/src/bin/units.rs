@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pipeline_tests::units::{Active, Root, UnitState, Unit, control, supervise};
+use pipeline_tests::units::{Active, Root, Unit, UnitState, control, supervise};
 
 /// Runs the shipped systemd units below a folder filled by `scripts/install --destdir`, without systemd
 #[derive(Debug, Parser)]

@@ -12,7 +12,7 @@ use anyhow::{Context, bail, ensure};
 use super::file::{Unit, full_name};
 use super::root::Root;
 use super::service::{MAIN_PID, Service};
-use super::state::{Active, Job, UnitState, StateFolder};
+use super::state::{Active, Job, StateFolder, UnitState};
 use super::supervisor::send;
 
 /// Poll interval while a unit is waited for.

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::file::Unit;
 use super::root::Root;
 use super::service::{Restart, Service, Type};
-use super::state::{Active, Job, UnitState, StateFolder};
+use super::state::{Active, Job, StateFolder, UnitState};
 
 /// Poll interval for the units that this one is ordered after.
 const LOOK: Duration = Duration::from_millis(20);

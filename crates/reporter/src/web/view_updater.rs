@@ -9,8 +9,8 @@ use bus::{Connection, Error, NatsArgs, RecordKind, Stream, query, subject, topol
 use market::{Instrument, Window};
 use service::{Freshness, Shutdown};
 
+use super::page_state::PageState;
 use super::pipeline_status::{InputEnds, PipelineStatus};
-use super::shared::PageState;
 use crate::view::{WINDOWS, kind_of};
 
 /// Number of the newest messages of MARKET that are read for prices at the start. MARKET is long, and a replayed message holds up to

@@ -37,7 +37,8 @@ pub struct Counts {
 impl Counts {
     /// Returns the counts as metrics.
     pub(crate) fn counter_values(&self) -> Vec<CounterValue> {
-        let of = |metric, help, outcome, count| CounterValue { metric, help, labels: vec![("outcome", outcome)], count };
+        let of =
+            |metric, help, outcome, count| CounterValue { metric, help, labels: vec![("outcome", outcome)], count };
         let left_out = |reason, count| CounterValue {
             metric: "candles_left_out",
             help: "Candles that count as missing: thin (known to less than --min-coverage), few-points (no range)",

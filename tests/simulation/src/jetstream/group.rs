@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::jetstream::batch::{Allowed, InFlight, Staging, View};
 use crate::jetstream::config::StreamConfig;
 use crate::jetstream::disk::{Survivors, Sync};
-use crate::jetstream::message::{Message, LogEntry};
+use crate::jetstream::message::{LogEntry, Message};
 use crate::jetstream::replica::{Entry, Replica, Republished};
 use crate::jetstream::request::{Answer, Info, Refusal, Ticket};
 

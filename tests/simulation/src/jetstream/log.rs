@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::jetstream::message::{Message, LogEntry, Subject, matches};
+use crate::jetstream::message::{LogEntry, Message, Subject, matches};
 
 /// Messages that are scanned before the index by subject is used.
 const SCAN: usize = 32;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::jetstream::message::{Message, LogEntry, Subject};
+use crate::jetstream::message::{LogEntry, Message, Subject};
 
 /// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use crate::jetstream::config::StreamConfig;
 use crate::jetstream::consumer::Consumer;
 use crate::jetstream::disk::{Survivors, Sync};
 use crate::jetstream::group::{Group, ServerState};
-use crate::jetstream::message::{Message, LogEntry};
+use crate::jetstream::message::{LogEntry, Message};
 use crate::jetstream::replica::{Entry, Republished};
 use crate::jetstream::request::{Answer, Refusal, Reply, Request, RequestTarget, Ticket};
 

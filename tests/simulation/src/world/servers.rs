@@ -1,6 +1,6 @@
 //! The servers as processes meet them: routing, delays, consensus.
 
-use crate::jetstream::{Answer, Reply, Request, LogEntry};
+use crate::jetstream::{Answer, LogEntry, Reply, Request};
 use crate::world::executor::{Destination, Response, SentRequest};
 use crate::world::fault::Fault;
 use crate::world::state::{Address, CHECK_INTERVAL_US, Role, STREAMS, SimEvent, WaitingPull, World};

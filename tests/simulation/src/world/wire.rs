@@ -10,7 +10,7 @@ use bus::{Error, query};
 use serde_json::json;
 use step::partition::InputInfo;
 
-use crate::jetstream::{self, Answer, Message, Refusal, LogEntry};
+use crate::jetstream::{self, Answer, LogEntry, Message, Refusal};
 use crate::world::executor::Response;
 
 /// The server's clock at the start of a run, in milliseconds since 1970.
@@ -44,8 +44,8 @@ fn headers_of(message: &Message) -> HeaderMap {
 }
 
 /// A stored message as production code reads it.
-pub(crate) fn stored(stored: &LogEntry) -> query::LogEntry {
-    query::LogEntry {
+pub(crate) fn stored(stored: &LogEntry) -> query::StoredMessage {
+    query::StoredMessage {
         seq: stored.seq,
         subject: stored.message.subject.to_string(),
         payload: stored.message.payload.clone(),
