@@ -19,7 +19,9 @@ pub mod recording;
 
 use service::{Code, Health, Shutdown, WithCode};
 
-pub use args::{ApiArgs, Args, Command, FetchArgs, FileArg, PollingArgs, RecordingArgs, RunArgs, Source, Switch};
+pub use args::{
+    ApiArgs, Args, Command, FetchArgs, FileArg, InspectArgs, PollingArgs, RecordingArgs, RunArgs, Source, Switch,
+};
 
 /// Runs the program. Its code is compiled here, and not once more with main.rs.
 pub fn main() -> std::process::ExitCode {
@@ -47,6 +49,10 @@ async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
                     coingecko::run(config, &args.nats, &health, &shutdown).await
                 }
             }
+        }
+        Command::Inspect(inspect) => {
+            let (files, reading, allow_rejects) = (inspect.files.clone(), inspect.reading(), inspect.allow_rejects);
+            tokio::task::spawn_blocking(move || recording::inspect::run(&files, &reading, allow_rejects)).await?
         }
         Command::Fetch(fetch) => {
             let (api, instrument) = fetch.to_request().exit_code(Code::BadConfig)?;
