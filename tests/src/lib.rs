@@ -12,6 +12,7 @@ pub mod counting;
 pub mod disk;
 pub mod docs;
 pub mod faulty;
+pub mod formats;
 pub mod harness;
 pub mod health;
 pub mod host;

@@ -13,7 +13,7 @@ use market::{EventTime, Instrument, Tick};
 use pipeline_tests::programs::{Running, fail, succeed};
 use pipeline_tests::test_pipeline::{TestPipeline, sample};
 use serde_json::Value;
-use store::recording::{OnRead, Rules};
+use store::recording::{OnRead, ReadingOptions};
 
 const HEADER: &str = "timestamp_ms,open,high,low,close,volume";
 /// 2020-03-01T00:00:00Z.
@@ -154,7 +154,7 @@ async fn files_that_are_no_recordings_are_refused_before_publishing() {
             "line 2: 1704067200 is a time in seconds",
         ),
         ("sheet.csv", b"timestamp_ms,close\n1.70407E+12,1\n", "has lost its last digits"),
-        ("rows.zip", b"PK\x03\x04", "this is a zip archive; decompress it first: unzip -p"),
+        ("rows.zip", b"PK\x03\x04", "this is a damaged zip archive"),
     ];
     for (name, bytes, hint) in files {
         let path = case.file(name, bytes);
@@ -245,7 +245,7 @@ async fn too_few_rows_to_train_on_are_said_so_and_leave_no_model() {
 fn taught(path: &Path) -> Vec<[Value; 5]> {
     let instrument = Instrument::new("bitcoin", "usdt").unwrap();
     let (now, on_read): (_, OnRead) = (EventTime(now_ms()), Arc::new(|_| ()));
-    let recorded = trainer::input::read(&[path.to_owned()], &instrument, Rules::at(now), &on_read).unwrap();
+    let recorded = trainer::input::read(&[path.to_owned()], &instrument, &ReadingOptions::at(now), &on_read).unwrap();
     let values = |tick: &Tick| {
         let spans = [tick.grain, tick.complete].map(|span| serde_json::json!(span));
         let [grain, complete] = spans;
@@ -364,10 +364,10 @@ async fn hourly_rows_are_hours_without_being_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_header_ends_the_replay_with_its_line() {
+async fn an_unusable_second_header_ends_the_replay_with_its_line() {
     let case = Case::new().await;
     let mut rows: Vec<String> = (0..10).map(row).collect();
-    rows.push("timestamp_ms,open,close,high,low,volume".to_owned());
+    rows.push("timestamp_ms,open,high,low".to_owned());
     rows.extend((10..20).map(row));
     let (code, error) = fail(&mut case.pipeline.replay(&case.rows(&rows), "1m"));
     assert!(code == 2 && error.contains("rows.csv line 12: the file has a second header here"), "{code} {error}");

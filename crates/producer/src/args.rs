@@ -8,7 +8,7 @@ use anyhow::{bail, ensure};
 use bus::lease::LeaseArgs;
 use market::{EventTime, Instrument, Span};
 use service::{AskArgs, HealthArgs, ProcessArgs};
-use store::recording::{Conflict, Grain, Outside, REORDER_ROWS, Rules};
+use store::recording::{ReadingArgs, ReadingOptions};
 
 use crate::clock::now_ms;
 use crate::coingecko::{self, ApiArgs, BackfillArgs, BudgetArgs, FetchArgs, LimitArgs, PollingArgs, parse_span};
@@ -44,6 +44,9 @@ impl service::Program for Args {
 pub enum Command {
     /// Publish ticks of a source into FEED: a recording to its end, CoinGecko until stopped
     Run(Box<RunArgs>),
+    /// Print how files of prices are read: format, columns, times, first and last row, and the rows by outcome; publishes
+    /// nothing and needs no NATS server
+    Inspect(InspectArgs),
     /// Ask CoinGecko for one tick of one coin and print it as JSON; needs no NATS server
     Fetch(FetchArgs),
     /// Say how many credits at CoinGecko are spent and left this month, and how long they last
@@ -58,7 +61,7 @@ pub enum Command {
 /// Source of ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Source {
-    /// CSV files
+    /// Files of prices
     Recording,
     /// The public CoinGecko API
     Coingecko,
@@ -140,41 +143,19 @@ impl FromStr for FileArg {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Recording")]
 pub struct RecordingArgs {
-    /// CSV file, plain or gzip. Its header must name timestamp_ms and close (or price), and may name open, high, low,
-    /// volume and
-    /// id. Repeat the flag for more files of the instrument that --coin and --quote name, or write coin/quote=PATH for
-    /// other
-    /// instruments
+    /// File of prices: CSV of many formats, JSON lines or Parquet, also compressed (producer inspect FILE says how it is
+    /// read). Repeat the flag for more files of the instrument that --coin and --quote name, or write coin/quote=PATH for
+    /// other instruments
     #[arg(long = "file", env = "CANDLEWIRE_FILE", value_name = "[COIN/QUOTE=]PATH")]
     pub files: Vec<FileArg>,
 
-    /// Kind of the rows: candles of this length that begin at their timestamp, such as 1m; or trades, which all count
-    /// even at
-    /// the same instant [default: candles with the most frequent distance of rows; trades if there is a column id]
-    #[arg(long, env = "CANDLEWIRE_GRAIN", value_name = "SPAN|trades")]
-    pub grain: Option<Grain>,
+    /// How the files are read.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
 
     /// Speed of the replay: max, or a multiple of real time such as 1x or 600x
     #[arg(long, env = "CANDLEWIRE_SPEED", default_value = "max")]
     pub speed: Speed,
-
-    /// Rows in memory while an unsorted file is sorted by time; the others are in a temporary file
-    #[arg(long, env = "CANDLEWIRE_REORDER", default_value_t = REORDER_ROWS as u32, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub reorder: u32,
-
-    /// Choice between two rows with the same time and different values: last (the later line, or the file named later),
-    /// first,
-    /// or refuse (the files are not read) [default: last, unless a quarter of the rows conflicts]
-    #[arg(long, env = "CANDLEWIRE_CONFLICT", value_name = "last|first|refuse")]
-    pub conflict: Option<Conflict>,
-
-    /// Treatment of a row whose open or close is outside its low and high: widen low and high, or reject the row
-    #[arg(long, env = "CANDLEWIRE_OUTSIDE", default_value = "widen", value_name = "widen|reject")]
-    pub outside: Outside,
-
-    /// Distance from its neighbors beyond which a single row is rejected (jump); at least two grains
-    #[arg(long, env = "CANDLEWIRE_MAX_STEP", default_value = "30d", value_name = "SPAN", value_parser = parse_span)]
-    pub max_step: Span,
 
     /// Publish a gap record where rows are further apart than two grains and a minute; trades have no gaps
     #[arg(long, env = "CANDLEWIRE_GAPS", value_enum, default_value = "on")]
@@ -207,6 +188,29 @@ pub struct RecordingArgs {
     pub summary: Option<PathBuf>,
 }
 
+/// Flags of `inspect`.
+#[derive(Debug, clap::Args)]
+pub struct InspectArgs {
+    /// Files, each of one instrument
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// How the files are read.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
+
+    /// Exit with code 0 even if more than 1 % of the rows with a price are refused
+    #[arg(long, env = "CANDLEWIRE_ALLOW_REJECTS")]
+    pub allow_rejects: bool,
+}
+
+impl InspectArgs {
+    /// Converts the flags at the current time.
+    pub(crate) fn reading(&self) -> ReadingOptions {
+        self.reading.options(EventTime(now_ms(SystemTime::now())))
+    }
+}
+
 /// Parses a duration; 0 needs no unit.
 fn parse_wait(text: &str) -> Result<Duration, String> {
     if text == "0" { Ok(Duration::ZERO) } else { humantime::parse_duration(text).map_err(|error| error.to_string()) }
@@ -233,14 +237,7 @@ impl RunArgs {
         }
         Ok(recording::ReplayConfig {
             files,
-            rules: Rules {
-                grain: args.grain,
-                reorder_rows: args.reorder as usize,
-                step_max: args.max_step,
-                conflict: args.conflict,
-                outside: args.outside,
-                now: EventTime(now_ms(SystemTime::now())),
-            },
+            reading: args.reading.options(EventTime(now_ms(SystemTime::now()))),
             speed: args.speed,
             gaps: args.gaps == Switch::On,
             flush: args.flush == Switch::On,

@@ -19,7 +19,7 @@ pub mod recording;
 
 use service::{Code, Health, LogFormat, Shutdown, StatusLine, WithCode};
 
-pub use args::{Args, Command, FileArg, RecordingArgs, RunArgs, Source, Switch};
+pub use args::{Args, Command, FileArg, InspectArgs, RecordingArgs, RunArgs, Source, Switch};
 pub use coingecko::{ApiArgs, BackfillArgs, BudgetArgs, FetchArgs, LimitArgs, PollingArgs};
 
 /// Runs the program. Its code is compiled here, and not once more with main.rs.
@@ -50,6 +50,10 @@ async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
                     coingecko::run(config, &args.nats, status, &health, &shutdown).await
                 }
             }
+        }
+        Command::Inspect(inspect) => {
+            let (files, reading, allow_rejects) = (inspect.files.clone(), inspect.reading(), inspect.allow_rejects);
+            tokio::task::spawn_blocking(move || recording::inspect::run(&files, &reading, allow_rejects)).await?
         }
         Command::Fetch(fetch) => {
             let (api, instrument) = fetch.to_request().exit_code(Code::BadConfig)?;

@@ -1,6 +1,6 @@
-//! Replay of recordings: CSV files, plain or gzip, are published into FEED in order, once, at any speed.
+//! Replay of recordings: files of many formats are published into FEED in order, once, at any speed.
 //!
-//! [`store::recording`] reads and judges rows. `pack` converts them to messages, `pace` times them, `reading` runs both
+//! [`store::recording`] reads and judges rows, and `inspect` says how, without publishing them. `pack` converts them to messages, `pace` times them, `reading` runs both
 //! on a thread, `publishing` publishes the messages, `flush` ends each instrument, and `replay` combines these.
 //! `resume` compares a recording with FEED before the first publish, and `downstream` follows the messages after the
 //! last one.
@@ -8,6 +8,7 @@
 mod downstream;
 mod downstream_rejects;
 mod flush;
+pub mod inspect;
 mod opened;
 mod pace;
 mod pack;
@@ -35,10 +36,11 @@ use bus::{Connection, NatsArgs};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use market::Instrument;
 use service::{Code, Health, Shutdown, WithCode};
-use store::recording::{Rejects, Rules};
+use store::recording::{LayoutWords, ReadingOptions, Rejects};
 
 use self::downstream::{Downstream, DownstreamWatch};
 use self::downstream_rejects::DownstreamRejects;
+use self::opened::Recording;
 pub use self::pace::Speed;
 use self::published::PublishedMessages;
 use self::replay::{Ending, Replay, ReplayPlan, Replayed};
@@ -51,8 +53,8 @@ use crate::metrics::ProducerMetrics;
 pub struct ReplayConfig {
     /// Files of each instrument.
     pub files: Vec<(Instrument, Vec<PathBuf>)>,
-    /// Rules for reading the rows.
-    pub rules: Rules,
+    /// How the files are read.
+    pub reading: ReadingOptions,
     /// Speed of event time.
     pub speed: Speed,
     /// Whether holes become gap records.
@@ -81,9 +83,10 @@ pub async fn run(config: ReplayConfig, nats: &NatsArgs, health: &Health, shutdow
         check_folder(path).exit_code(Code::BadConfig)?;
     }
     let progress = ProgressBar::hidden();
-    let (files, rules, bar) = (config.files.clone(), config.rules, progress.clone());
+    let (files, reading, bar) = (config.files.clone(), config.reading.clone(), progress.clone());
     let recordings =
-        tokio::task::spawn_blocking(move || opened::open(files, rules, &bar)).await?.exit_code(Code::BadConfig)?;
+        tokio::task::spawn_blocking(move || opened::open(files, &reading, &bar)).await?.exit_code(Code::BadConfig)?;
+    let layouts = layouts(&recordings);
     let Some(connection) = crate::feed::connect(nats, health, shutdown).await? else { return Ok(()) };
     health.ready();
     let metrics = ProducerMetrics::new(health.metrics());
@@ -98,6 +101,7 @@ pub async fn run(config: ReplayConfig, nats: &NatsArgs, health: &Health, shutdow
     let replayed = replay.run(recordings, rejects, show).await;
     progress.finish_and_clear();
     let Replayed { mut summary, mut ending, published } = replayed?;
+    summary.layouts = layouts;
     if matches!(ending, Ending::Done | Ending::Cut(_)) {
         let name_of = |instrument_idx, file| config.file(instrument_idx, file);
         let mut keep = DownstreamRejects::new(&config.rejects, is_begun.load(Ordering::Relaxed), &name_of);
@@ -107,6 +111,12 @@ pub async fn run(config: ReplayConfig, nats: &NatsArgs, health: &Health, shutdow
     }
     report(&config, &summary)?;
     conclude(&config, &summary, ending)
+}
+
+/// Returns the layout of each file, with the name of the file.
+fn layouts(recordings: &[Recording]) -> Vec<(String, LayoutWords)> {
+    let layouts = recordings.iter().flat_map(|recording| recording.rows.layouts());
+    layouts.map(|(name, words)| (name.to_owned(), words)).collect()
 }
 
 /// Determines the outcome of the replay downstream; `keep` receives the rejected records.

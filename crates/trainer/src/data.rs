@@ -7,14 +7,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, anyhow};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Command, FromArgMatches};
-use market::{EventTime, Instrument, Span, Tick};
+use clap::{ArgMatches, Args as _, Command, FromArgMatches};
+use market::{EventTime, Instrument, Tick};
 use service::{Code, WithCode};
 use store::archive::catalog::SeqRange;
 use store::archive::{Archive, Through};
-use store::recording::{Conflict, Grain, Outside, Rules};
+use store::recording::ReadingArgs;
 
-use crate::args::parse::span;
 use crate::args::{ArchiveArgs, InstrumentArgs};
 use crate::input;
 use crate::progress::ProgressDisplay;
@@ -42,14 +41,8 @@ pub enum TickSource {
     Recording {
         /// The files, all of one instrument.
         files: Vec<PathBuf>,
-        /// The meaning of a row; `None` to infer it from the rows.
-        grain: Option<Grain>,
-        /// The rule for two rows with the same time and other values.
-        conflict: Option<Conflict>,
-        /// The rule for open and close outside low and high.
-        outside: Outside,
-        /// A lone row further than this from its neighbors is rejected; `None` for the default.
-        max_step: Option<Span>,
+        /// How they are read.
+        reading: ReadingArgs,
     },
 }
 
@@ -63,32 +56,14 @@ struct Typed {
     #[arg(long)]
     offline: bool,
 
-    /// Learn from a recording instead of the archive, without a server: a CSV file, plain or gzip, with a header that
-    /// names timestamp_ms and close (or price), and open, high, low, volume and id where there are any, of the
-    /// instrument that --coin and --quote name; repeat it for more files
+    /// Learn from a recording instead of the archive, without a server: CSV of many formats, JSON lines or Parquet, also
+    /// compressed (producer inspect FILE says how it is read), of the instrument that --coin and --quote name; repeat it
+    /// for more files
     #[arg(long, value_name = "FILE", conflicts_with = "offline")]
     input: Vec<PathBuf>,
 
-    /// Meaning of a row of --input: a candle of this length from its timestamp on, such as 1m, or a trade: all trades of
-    /// one instant count [default: candles as long as rows are most often apart; trades where there is a column id]
-    #[arg(long, value_name = "SPAN|trades", requires = "input")]
-    grain: Option<Grain>,
-
-    /// The row of --input that counts, of two with the same time and other values: last (the later line, or the file named
-    /// later), first, or refuse (neither: the files are not read) [default: last, unless a quarter of the rows is
-    /// concerned]
-    #[arg(long, value_name = "last|first|refuse")]
-    conflict: Option<Conflict>,
-
-    /// Treatment of a row of --input whose open or close lies outside its low and high: widen (its low and high are
-    /// widened) or reject
-    #[arg(long, default_value = "widen", value_name = "widen|reject")]
-    outside: Outside,
-
-    /// A lone row of --input further than this from its neighbors is rejected (jump); at least two grains [default:
-    /// 30d]
-    #[arg(long, value_name = "SPAN", requires = "input", value_parser = span)]
-    max_step: Option<Span>,
+    #[command(flatten)]
+    reading: ReadingArgs,
 
     #[command(flatten)]
     instrument: InstrumentArgs,
@@ -96,19 +71,19 @@ struct Typed {
 
 impl clap::Args for DataArgs {
     fn augment_args(command: Command) -> Command {
-        Typed::augment_args(command)
+        with_input_format(Typed::augment_args(command))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
-        Typed::augment_args_for_update(command)
+        with_input_format(Typed::augment_args_for_update(command))
     }
 }
 
 impl FromArgMatches for DataArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let Typed { archive, offline, input, grain, conflict, outside, max_step, instrument } =
-            Typed::from_arg_matches(matches)?;
+        let Typed { archive, offline, input, reading, instrument } = Typed::from_arg_matches(matches)?;
         if input.is_empty() {
+            refuse_reading_flags(matches)?;
             return Ok(Self { source: TickSource::Archive { archive, offline }, instrument });
         }
         // An archive in the environment is for other commands and does not contradict --input.
@@ -121,12 +96,33 @@ impl FromArgMatches for DataArgs {
             let message = format!("whose prices does {file} hold? Say --coin and --quote");
             return Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, message));
         }
-        Ok(Self { source: TickSource::Recording { files: input, grain, conflict, outside, max_step }, instrument })
+        Ok(Self { source: TickSource::Recording { files: input, reading }, instrument })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
+    }
+}
+
+/// Calls the format of the files `--input-format`: `--format` is that of the output.
+fn with_input_format(command: Command) -> Command {
+    command.mut_arg("file_format", |flag| flag.long(input::FORMAT_FLAG))
+}
+
+/// Refuses flags for reading files on the command line when no file is read. In the environment they are for other
+/// commands.
+fn refuse_reading_flags(matches: &ArgMatches) -> Result<(), clap::Error> {
+    let reading = with_input_format(ReadingArgs::augment_args(Command::new("reading")));
+    let is_typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    match reading.get_arguments().find(|flag| is_typed(flag.get_id().as_str())) {
+        None => Ok(()),
+        Some(flag) => {
+            let name = flag.get_long().unwrap_or_default();
+            let message =
+                format!("--{name} says how a file is read: pass the file with --input, or leave --{name} out");
+            Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, message))
+        }
     }
 }
 
@@ -164,17 +160,15 @@ impl DataArgs {
                 let archive = archive.open()?;
                 read_archive(&archive, &choose_instrument(&archive, named)?, Through::ALL)
             }
-            TickSource::Recording { files, grain, conflict, outside, max_step } => {
+            TickSource::Recording { files, reading } => {
                 let instrument =
                     named.context("a recording has no instrument of its own").exit_code(Code::BadConfig)?;
                 // An error here comes again, with its message, when the file is opened.
                 let sizes = files.iter().filter_map(|file| file.metadata().ok()).map(|file| file.len());
                 let bar = progress.reading(sizes.sum());
                 let on_read: store::recording::OnRead = Arc::new(move |bytes| bar.inc(bytes));
-                let mut rules = Rules { grain: *grain, conflict: *conflict, outside: *outside, ..Rules::at(now()) };
-                rules.step_max = max_step.unwrap_or(rules.step_max);
-                let recorded = input::read(files, &instrument, rules, &on_read)?;
-                let note = Some(recorded.to_string());
+                let recorded = input::read(files, &instrument, &reading.options(now()), &on_read)?;
+                let note = Some(recorded.layout_lines() + &recorded.to_string());
                 Ok(Data { instrument, ticks: recorded.ticks, range: None, note })
             }
         }

@@ -11,8 +11,14 @@ use market::validate::validate;
 use market::{Instrument, Tick};
 use service::{Code, WithCode};
 use store::recording::{
-    InstrumentRows, OnRead, RecordingFile, Rejects, RowCounts, RowRefusal, RowShape, Rules, UnusableFile,
+    InstrumentRows, LayoutWords, OnRead, ReadingOptions, RecordingFile, Rejects, RowCounts, RowRefusal, RowShape,
+    UnusableFile,
 };
+
+/// Flag for the format of the files.
+pub(crate) const FORMAT_FLAG: &str = "input-format";
+/// Number of files above which their layouts are not printed.
+const FILES_PRINTED_MAX: usize = 20;
 
 /// The content of a recording.
 #[derive(Debug)]
@@ -23,17 +29,26 @@ pub struct Recorded {
     pub shape: RowShape,
     /// Counts of the rows by result.
     pub tally: RowCounts,
+    /// Layout of each file, with the name of the file.
+    pub layouts: Vec<(String, LayoutWords)>,
 }
 
-/// Reads the files of one instrument by these rules.
+/// Reads the files of one instrument.
 ///
 /// # Errors
 /// Exit code 2: a file is not a recording or breaks off, or the rows do not tell their length. 4: no row counts.
-pub fn read(files: &[PathBuf], instrument: &Instrument, rules: Rules, on_read: &OnRead) -> anyhow::Result<Recorded> {
-    let inputs: Result<Vec<_>, UnusableFile> =
-        files.iter().map(|path| RecordingFile::at(path, OnRead::clone(on_read))).collect();
+pub fn read(
+    files: &[PathBuf],
+    instrument: &Instrument,
+    reading: &ReadingOptions,
+    on_read: &OnRead,
+) -> anyhow::Result<Recorded> {
+    let input = |path: &PathBuf| {
+        RecordingFile::at(path, OnRead::clone(on_read)).map(|input| input.with_layout(reading.layout.clone()))
+    };
+    let (inputs, rules): (Result<Vec<_>, UnusableFile>, _) = (files.iter().map(input).collect(), reading.rules);
     let track = inputs.and_then(|inputs| InstrumentRows::open(inputs, instrument, rules));
-    let mut track = track.exit_code(Code::BadConfig)?;
+    let mut track = track.map_err(in_own_flags).exit_code(Code::BadConfig)?;
     let (mut ticks, mut tally) = (Vec::new(), RowCounts::default());
     let (mut rejects, now, grain) = (Rejects::nowhere(), rules.now.ms(), track.shape().grain());
     while let Some(row) = track.next(&mut tally, &mut rejects) {
@@ -43,14 +58,34 @@ pub fn read(files: &[PathBuf], instrument: &Instrument, rules: Rules, on_read: &
         }
     }
     if let Some(cut) = track.cut() {
-        return Err(anyhow!("{cut}")).exit_code(Code::BadConfig);
+        return Err(in_own_flags(cut.clone())).exit_code(Code::BadConfig);
     }
     if ticks.is_empty() {
         let names = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
         let error = anyhow!("not enough data: {names} holds no row that can be used; {}", LeftOut(&tally));
         return Err(error).exit_code(Code::NotEnoughData);
     }
-    Ok(Recorded { ticks, shape: track.shape(), tally })
+    let layouts = track.layouts().map(|(name, words)| (name.to_owned(), words)).collect();
+    Ok(Recorded { ticks, shape: track.shape(), tally, layouts })
+}
+
+/// Returns the error with the names of the trainer's flags.
+fn in_own_flags(error: UnusableFile) -> anyhow::Error {
+    anyhow!(error.to_string().replace("--format ", &format!("--{FORMAT_FLAG} ")))
+}
+
+impl Recorded {
+    /// Formats the layout of each file in a line of its own, unless there are many files.
+    pub(crate) fn layout_lines(&self) -> String {
+        if self.layouts.len() > FILES_PRINTED_MAX {
+            return String::new();
+        }
+        let line = |(name, words): &(String, LayoutWords)| {
+            let remark = words.remark.map(|remark| format!("; {remark}")).unwrap_or_default();
+            format!("{name}: read as {words}; {} rows{remark}\n", words.rows)
+        };
+        self.layouts.iter().map(line).collect()
+    }
 }
 
 impl fmt::Display for Recorded {
@@ -110,7 +145,9 @@ mod tests {
         let instrument = Instrument::new("bitcoin", "usd").expect("valid");
         let on_read: OnRead = Arc::new(|_| ());
         let grain = grain.map(|grain| grain.parse::<Grain>().expect("a grain"));
-        read(&[file], &instrument, Rules { grain, ..Rules::at(NOW) }, &on_read)
+        let mut reading = ReadingOptions::at(NOW);
+        reading.rules.grain = grain;
+        read(&[file], &instrument, &reading, &on_read)
     }
 
     fn prices(minute: i64, prices: &str) -> String {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use indicatif::ProgressBar;
 use market::Instrument;
-use store::recording::{InstrumentRows, OnRead, RecordingFile, Rules, UnusableFile};
+use store::recording::{InstrumentRows, OnRead, ReadingOptions, RecordingFile, UnusableFile};
 
 /// The files of one instrument: surveyed, not read yet.
 pub(crate) struct Recording {
@@ -20,15 +20,17 @@ pub(crate) struct Recording {
 /// The first file that cannot be used.
 pub(crate) fn open(
     files: Vec<(Instrument, Vec<PathBuf>)>,
-    rules: Rules,
+    reading: &ReadingOptions,
     progress: &ProgressBar,
 ) -> Result<Vec<Recording>, UnusableFile> {
     let bar = progress.clone();
     let on_read: OnRead = Arc::new(move |bytes| bar.inc(bytes));
     let open = |(instrument, paths): (Instrument, Vec<PathBuf>)| {
-        let inputs =
-            paths.iter().map(|path| RecordingFile::at(path, Arc::clone(&on_read))).collect::<Result<Vec<_>, _>>()?;
-        let rows = InstrumentRows::open(inputs, &instrument, rules)?;
+        let input = |path: &PathBuf| {
+            RecordingFile::at(path, Arc::clone(&on_read)).map(|input| input.with_layout(reading.layout.clone()))
+        };
+        let inputs = paths.iter().map(input).collect::<Result<Vec<_>, _>>()?;
+        let rows = InstrumentRows::open(inputs, &instrument, reading.rules)?;
         Ok(Recording { instrument, rows })
     };
     files.into_iter().map(open).collect()

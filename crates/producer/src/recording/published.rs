@@ -166,6 +166,7 @@ mod tests {
             low: 1.0,
             close: 1.0,
             volume: None,
+            quote_volume: None,
             id: None,
             is_point: false,
             complete: None,

@@ -74,11 +74,11 @@ pub(crate) enum ResumeError {
 pub(crate) fn check(recordings: &[Recording], tails: &[Option<FeedTail>]) -> Result<(), ResumeError> {
     for (recording, tail) in recordings.iter().zip(tails) {
         let Some(begin) = tail.as_ref().and_then(|tail| tail.begin) else { continue };
-        for (input, start) in recording.rows.files() {
+        for (idx, (input, start)) in recording.rows.files().enumerate() {
             if start.is_none_or(|start| start >= begin) {
                 continue;
             }
-            let (all, older) = input.count_older(begin)?;
+            let (all, older) = recording.rows.count_older(idx, begin)?;
             if older * 100 > all {
                 let (file, instrument) = (input.name().to_owned(), recording.instrument.clone());
                 return Err(ResumeError::TooOld { file, older, all, begin, instrument });

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use market::{EventTime, Instrument};
 use serde::Serialize;
-use store::recording::RowCounts;
+use store::recording::{LayoutWords, RowCounts};
 
 use super::downstream::{Downstream, DownstreamOutcome};
 use super::window_fit::WindowFit;
@@ -46,6 +46,8 @@ impl ReplayCounts {
 /// The summary of a replay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
+    /// Layout of each file, with the name of the file.
+    pub(crate) layouts: Vec<(String, LayoutWords)>,
     /// Counts of each instrument, in the order of the command line.
     pub(crate) instruments: Vec<(Instrument, ReplayCounts)>,
     /// Whether all rows were read and published.
@@ -212,6 +214,7 @@ pub(crate) mod tests {
         counts.fit.add(EventTime(0), Some(market::Span::MINUTE), None, Some(1.0));
         let instrument = |coin| Instrument::new(coin, "usd").unwrap();
         Summary {
+            layouts: Vec::new(),
             instruments: vec![(instrument("bitcoin"), counts.clone()), (instrument("ethereum"), counts)],
             is_complete: true,
             downstream: Downstream::Checked(DownstreamOutcome {

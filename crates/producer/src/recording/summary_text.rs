@@ -3,18 +3,21 @@
 use std::fmt::{self, Display, Write as _};
 use std::path::Path;
 
-use store::recording::RowCounts;
+use store::recording::{LayoutWords, RowCounts};
 
 use super::downstream::{Downstream, DownstreamOutcome};
 use super::summary::{RefusedRows, ReplayCounts, Summary};
 
-/// Number of instruments above which only their sum is printed.
+/// Number of instruments above which only their sum is printed, and of files above which their layouts are not.
 const PRINTED_MAX: usize = 20;
 
 impl Summary {
     /// Formats the summary; `rejects` is the file of refused rows. If any row was refused, the last line says so.
     pub(crate) fn to_text(&self, rejects: &Path) -> String {
         let mut text = Text::default();
+        if self.layouts.len() <= PRINTED_MAX {
+            self.layouts.iter().for_each(|(name, words)| text.layout(name, words));
+        }
         if self.instruments.len() <= PRINTED_MAX {
             for (instrument, counts) in &self.instruments {
                 text.instrument(&instrument.to_string(), counts);
@@ -41,11 +44,18 @@ impl RefusedRows {
 
 /// Lines of text.
 #[derive(Default)]
-struct Text(String);
+pub(super) struct Text(pub(super) String);
 
 impl Text {
-    fn line(&mut self, line: &(impl Display + ?Sized)) {
+    pub(super) fn line(&mut self, line: &(impl Display + ?Sized)) {
         writeln!(self.0, "{line}").expect("a string takes every byte");
+    }
+
+    fn layout(&mut self, name: &str, words: &LayoutWords) {
+        self.line(&format!("{name}: read as {words}; {}", some(words.rows, "row")));
+        if let Some(remark) = words.remark {
+            self.line(&format!("  {remark}"));
+        }
     }
 
     fn instrument(&mut self, name: &str, counts: &ReplayCounts) {
@@ -72,7 +82,7 @@ impl Text {
     }
 
     /// Adds lines for rows that were left out without being refused, and for rows with changed values.
-    fn left_out(&mut self, row_counts: &RowCounts) {
+    pub(super) fn left_out(&mut self, row_counts: &RowCounts) {
         if row_counts.duplicates > 0 {
             let duplicates = some(row_counts.duplicates, "duplicate row");
             let conflicts = grouped(row_counts.conflicts);
@@ -90,7 +100,11 @@ impl Text {
             (row_counts.unfinished, "candle that has not ended yet", "candles that have not ended yet"),
             (row_counts.without_price, "row without a price", "rows without a price"),
             (row_counts.foreign, "line that is no row", "lines that are no rows"),
-            (row_counts.headers, "second header", "second headers"),
+            (
+                row_counts.headers,
+                "further header, whose columns count from there on",
+                "further headers, whose columns count from there on",
+            ),
         ];
         for (count, one, several) in others.into_iter().filter(|(count, ..)| *count > 0) {
             self.line(&format!("  left out {} {}", grouped(count), if count == 1 { one } else { several }));
@@ -135,13 +149,13 @@ impl Display for DownstreamOutcome {
 }
 
 /// Formats counts by reason: `2 future, 1 zero-price`.
-fn reasons<'a, R: Display + 'a>(by_reason: impl IntoIterator<Item = (&'a R, &'a u64)>) -> String {
+pub(super) fn reasons<'a, R: Display + 'a>(by_reason: impl IntoIterator<Item = (&'a R, &'a u64)>) -> String {
     let words = by_reason.into_iter().map(|(reason, &count)| format!("{} {reason}", grouped(count)));
     words.collect::<Vec<_>>().join(", ")
 }
 
 /// Formats a count with its noun: `1 row`, `44,512 rows`.
-fn some(count: u64, noun: &str) -> String {
+pub(super) fn some(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 

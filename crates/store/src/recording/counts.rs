@@ -33,7 +33,7 @@ pub struct RowCounts {
     pub without_price: u64,
     /// Lines that are not rows, such as comments. They are left out.
     pub foreign: u64,
-    /// Headers after the first one. Each ends its file.
+    /// Headers after the first one.
     pub headers: u64,
     /// Refused rows with a price, by reason.
     pub rejected: BTreeMap<&'static str, u64>,

@@ -1,36 +1,33 @@
-//! File of a recording, plain or gzip: opening, checking, and reading line by line.
+//! File of a recording: opening and checking.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
-use flate2::read::MultiGzDecoder;
+use bytes::Bytes;
 use market::EventTime;
 
-use super::columns::Columns;
-use super::container;
+use super::container::{self, FileSource, ReadSeek, Text, Unopened};
+use super::detect::detect;
+use super::format::Content;
+use super::layout::{Layout, LayoutOptions};
 use super::lines::Lines;
-use super::row::{RecordingRow, RowRefusal};
-use super::time::Stamp;
+use super::rows::Rows;
 use super::unusable::UnusableFile;
-
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// Lines of comments and titles before the header, at most.
-const PREAMBLE_MAX: u64 = 20;
 
 /// Callback for a progress bar: receives the number of bytes after each read.
 pub type OnRead = Arc<dyn Fn(u64) + Send + Sync>;
-
-/// Opens the file at its beginning, any number of times.
-type Open = Box<dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send>;
 
 /// A file that may hold a recording. It is open only during reads, so that a run can have thousands of files.
 pub struct RecordingFile {
     name: String,
     bytes: u64,
-    open: Open,
+    /// When the file was written.
+    written: Option<EventTime>,
+    source: FileSource,
+    options: LayoutOptions,
     on_read: Option<OnRead>,
 }
 
@@ -40,9 +37,9 @@ impl fmt::Debug for RecordingFile {
     }
 }
 
-/// A reader that reports the bytes it has read.
+/// A file that reports the bytes that are read from it.
 struct Watched {
-    file: Box<dyn Read + Send>,
+    file: Box<dyn ReadSeek>,
     on_read: OnRead,
 }
 
@@ -51,6 +48,12 @@ impl Read for Watched {
         let count = self.file.read(buffer)?;
         (self.on_read)(count as u64);
         Ok(count)
+    }
+}
+
+impl Seek for Watched {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
     }
 }
 
@@ -67,16 +70,36 @@ impl RecordingFile {
             // The file is read twice: once for the survey before anything is published, once for its rows.
             return Err(unusable("not a regular file: write what it gives into a file, and name that".to_owned()));
         }
-        let path = path.to_owned();
-        let open: Open = Box::new(move || Ok(Box::new(File::open(&path)?)));
-        Ok(Self { name, bytes: metadata.len(), open, on_read: Some(on_read) })
+        let written = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let written = written.and_then(|since| i64::try_from(since.as_millis()).ok()).map(EventTime);
+        let source = FileSource::Path(path.to_owned());
+        let options = LayoutOptions::default();
+        Ok(Self { name, bytes: metadata.len(), written, source, options, on_read: Some(on_read) })
     }
 
     /// Wraps bytes in memory as a file. `name` appears in errors.
     pub fn of_bytes(name: &str, bytes: Vec<u8>) -> Self {
-        let length = bytes.len() as u64;
-        let open: Open = Box::new(move || Ok(Box::new(io::Cursor::new(bytes.clone()))));
-        Self { name: name.to_owned(), bytes: length, open, on_read: None }
+        let (length, source) = (bytes.len() as u64, FileSource::Memory(Bytes::from(bytes)));
+        Self {
+            name: name.to_owned(),
+            bytes: length,
+            written: None,
+            source,
+            options: LayoutOptions::default(),
+            on_read: None,
+        }
+    }
+
+    /// Returns the file with a layout as the user says it.
+    #[must_use]
+    pub fn with_layout(self, options: LayoutOptions) -> Self {
+        Self { options, ..self }
+    }
+
+    /// Returns the file as one that was written at this time.
+    #[must_use]
+    pub fn written_at(self, written: EventTime) -> Self {
+        Self { written: Some(written), ..self }
     }
 
     /// Returns the name of the file as the user wrote it.
@@ -89,84 +112,56 @@ impl RecordingFile {
         self.bytes
     }
 
-    /// Counts the rows with a readable time, and those of them before `bound`.
-    ///
-    /// # Errors
-    /// The file cannot be opened, or does not begin as a recording. A truncated file counts up to its end.
-    pub fn count_older(&self, bound: EventTime) -> Result<(u64, u64), UnusableFile> {
-        let mut rows = self.rows_unreported()?;
-        let (mut all, mut older) = (0, 0);
-        while let Ok(Some(line)) = rows.next_line() {
-            if let Some((Stamp::Whole(ms), _)) = line.stamp() {
-                all += 1;
-                older += u64::from(EventTime(ms) < bound);
-            }
-        }
-        Ok((all, older))
+    /// Returns when the file was written; `None` when that is not known.
+    pub(crate) fn written(&self) -> Option<EventTime> {
+        self.written
     }
 
-    /// Opens the file and reads its header.
+    /// Detects the layout of the file.
     ///
     /// # Errors
-    /// The file cannot be opened, or does not begin as a recording.
-    pub(crate) fn rows(&self) -> Result<Rows, UnusableFile> {
-        let file = (self.open)().map_err(|error| self.unopened(&error))?;
-        match &self.on_read {
-            Some(on_read) => self.rows_of(Box::new(Watched { file, on_read: OnRead::clone(on_read) })),
-            None => self.rows_of(file),
-        }
+    /// The file cannot be opened, is of another kind, or its layout is not certain.
+    pub(crate) fn layout(&self) -> Result<Layout, UnusableFile> {
+        let (mut lines, content) = self.lines(self.open()?)?;
+        detect(&mut lines, content, &self.options)
+    }
+
+    /// Opens the file, whose layout is known, for reading with progress reports.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or breaks off before its first row.
+    pub(crate) fn rows(&self, layout: &Arc<Layout>) -> Result<Rows, UnusableFile> {
+        let file = self.open()?;
+        let file: Box<dyn ReadSeek> = match &self.on_read {
+            Some(on_read) => Box::new(Watched { file, on_read: OnRead::clone(on_read) }),
+            None => file,
+        };
+        Rows::new(self.lines(file)?.0, Arc::clone(layout))
     }
 
     /// Opens the file like [`RecordingFile::rows`], but without progress reports.
     ///
     /// # Errors
     /// As [`RecordingFile::rows`].
-    pub(crate) fn rows_unreported(&self) -> Result<Rows, UnusableFile> {
-        self.rows_of((self.open)().map_err(|error| self.unopened(&error))?)
+    pub(crate) fn rows_unreported(&self, layout: &Arc<Layout>) -> Result<Rows, UnusableFile> {
+        Rows::new(self.lines(self.open()?)?.0, Arc::clone(layout))
     }
 
-    fn rows_of(&self, file: Box<dyn Read + Send>) -> Result<Rows, UnusableFile> {
-        let mut lines = Lines::new(self.name.clone(), self.text_of(file)?);
-        let mut first_problem: Option<UnusableFile> = None;
-        for preamble in 0..=PREAMBLE_MAX {
-            let Some((number, _)) = lines.next()? else { break };
-            let (is_header, problem) = match Columns::parse(lines.text()) {
-                Ok(columns) => return Ok(Rows { lines, columns, preamble }),
-                Err(problem) => (problem.is_header, self.unusable(number, problem.text)),
-            };
-            if is_header || !is_remark(lines.text()) {
-                return Err(problem);
-            }
-            first_problem.get_or_insert(problem);
-        }
-        Err(first_problem.unwrap_or_else(|| {
-            self.unusable(
-                1,
-                "the file is empty; expected the header timestamp_ms,open,high,low,close,volume".to_owned(),
-            )
-        }))
+    fn open(&self) -> Result<Box<dyn ReadSeek>, UnusableFile> {
+        self.source.open().map_err(|error| self.unopened(&error))
     }
 
-    /// Decompresses gzip, which is recognized by its content and not by the file's name.
-    fn text_of(&self, file: Box<dyn Read + Send>) -> Result<Box<dyn BufRead + Send>, UnusableFile> {
-        let mut file = BufReader::with_capacity(container::HEAD_BYTES, file);
-        let head = file.fill_buf().map_err(|error| self.unopened(&error))?;
-        let is_gzip = head.starts_with(&GZIP_MAGIC);
-        let mut text: Box<dyn BufRead + Send> = if is_gzip {
-            Box::new(BufReader::with_capacity(container::HEAD_BYTES, MultiGzDecoder::new(file)))
-        } else {
-            Box::new(file)
-        };
-        let broken = |error| self.unusable(1, format!("the file breaks off here ({error})"));
-        let head = text.fill_buf().map_err(broken)?;
-        if let Some(problem) = container::foreign(head) {
-            return Err(UnusableFile::new(self.name.clone(), problem.replace("FILE", &self.name)));
-        }
-        if !is_gzip && !head.is_empty() && self.name.to_ascii_lowercase().ends_with(".gz") {
-            let problem = "not gzip, although its name ends in .gz; rename it if it is plain text".to_owned();
-            return Err(self.unusable(1, problem));
-        }
-        Ok(text)
+    /// Returns the lines of the file as text, and the kind of its content.
+    fn lines(&self, file: Box<dyn ReadSeek>) -> Result<(Lines, Content), UnusableFile> {
+        let is_named_gzip = self.name.to_ascii_lowercase().ends_with(".gz");
+        let Text { reader, line_end, is_parquet } =
+            container::open(&self.source, file, is_named_gzip).map_err(|problem| match problem {
+                Unopened::Io(error) => self.unopened(&error),
+                Unopened::Broken(error) => self.unusable(1, format!("the file breaks off here ({error})")),
+                Unopened::Foreign(problem) => UnusableFile::new(self.name.clone(), problem.replace("FILE", &self.name)),
+            })?;
+        let content = if is_parquet { Content::Parquet } else { Content::Csv };
+        Ok((Lines::new(self.name.clone(), reader, line_end), content))
     }
 
     fn unopened(&self, error: &io::Error) -> UnusableFile {
@@ -179,91 +174,12 @@ impl RecordingFile {
     }
 }
 
-/// Whether a line before the header is a comment, an address or a title.
-fn is_remark(text: &[u8]) -> bool {
-    text.starts_with(b"#") || text.starts_with(b"http") || !text.contains(&b',')
-}
-
-/// Rows of an open file.
-pub(crate) struct Rows {
-    lines: Lines,
-    columns: Columns,
-    /// Number of lines before the header.
-    pub(crate) preamble: u64,
-}
-
-/// A line that is not blank.
-pub(crate) struct Line<'a> {
-    /// Line number, from 1.
-    pub(crate) number: u32,
-    /// Text without the line break. Of a line that is too long for a row, it is the beginning.
-    pub(crate) text: &'a [u8],
-    is_whole: bool,
-    columns: &'a Columns,
-}
-
-impl Rows {
-    /// Returns the columns of the header.
-    pub(crate) fn columns(&self) -> &Columns {
-        &self.columns
-    }
-
-    /// Reads the next line that is not blank.
-    ///
-    /// # Errors
-    /// The file breaks off: truncated or damaged gzip, a failing disk, or a second header.
-    pub(crate) fn next_line(&mut self) -> Result<Option<Line<'_>>, UnusableFile> {
-        let Some((number, is_whole)) = self.lines.next()? else { return Ok(None) };
-        let (text, columns) = (self.lines.text(), &self.columns);
-        if columns.is_header(text) {
-            let problem = "the file has a second header here, and the rows after it may have other columns: split the file at this line";
-            let place = format!("{} line {number}", self.lines.name());
-            return Err(UnusableFile { is_header: true, ..UnusableFile::new(place, problem.to_owned()) });
-        }
-        Ok(Some(Line { number, text, is_whole, columns }))
-    }
-}
-
-impl<'a> Line<'a> {
-    /// Parses the line as a row of its file, no later than `latest`.
-    ///
-    /// # Errors
-    /// The reason why it is not a row.
-    pub(crate) fn row(&self, file: u32, latest: EventTime) -> Result<RecordingRow, RowRefusal> {
-        if self.is_whole { self.columns.row(self.text, file, self.number, latest) } else { Err(RowRefusal::TooLong) }
-    }
-
-    /// Returns another line of the same file.
-    pub(crate) fn like<'b>(&'b self, text: &'b [u8]) -> Line<'b> {
-        Line { number: self.number, text, is_whole: true, columns: self.columns }
-    }
-
-    /// Parses the time, and returns it with its field.
-    pub(crate) fn stamp(&self) -> Option<(Stamp, &'a [u8])> {
-        self.columns.stamp(self.text).filter(|_| self.is_whole)
-    }
-
-    /// Whether some columns name the instrument.
-    pub(crate) fn has_names(&self) -> bool {
-        self.columns.has_names()
-    }
-
-    /// Returns the columns that name the instrument, with their fields.
-    pub(crate) fn names(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        self.columns.names(self.text)
-    }
-
-    /// Parses the trade id.
-    pub(crate) fn id(&self) -> Option<u64> {
-        self.columns.id(self.text)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
     use super::super::lines::LINE_BYTES_MAX;
+    use super::super::row::RowRefusal;
     use super::*;
 
     const HEADER: &str = "timestamp_ms,open,high,low,close,volume\n";
@@ -275,10 +191,15 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    fn rows(name: &str, bytes: impl Into<Vec<u8>>) -> Result<Rows, UnusableFile> {
+        let file = RecordingFile::of_bytes(name, bytes.into());
+        file.rows(&Arc::new(file.layout()?))
+    }
+
     #[test]
     fn unusable_files_are_named_with_what_they_are() {
         let check = |name: &str, bytes: Vec<u8>, expected: &str| {
-            let error = RecordingFile::of_bytes(name, bytes).rows().err().expect("unusable").to_string();
+            let error = rows(name, bytes).err().expect("unusable").to_string();
             assert!(error.starts_with(expected), "{error}");
         };
         let truncated = |bytes: Vec<u8>| bytes[..8].to_vec();
@@ -286,22 +207,14 @@ mod tests {
         check("a.csv.gz", vec![], "a.csv.gz line 1: the file is empty");
         check("a.csv.gz", gzip(b""), "a.csv.gz line 1: the file is empty");
         check("a.csv", "timestamp_ms,open,high,low,volume\n1,2\n".into(), "a.csv line 1: no column \"close\"");
-        check("a.csv", "# made by hand\n\ntime,price\n1,2\n".into(), "a.csv line 3: no column \"timestamp_ms\"");
-        check(
-            "a.csv",
-            "timestamp_ms;close\n1704067200000;1,5\n".into(),
-            "a.csv line 1: the columns are separated by semi",
-        );
-        check("a.csv", "no header\nat all\n".into(), "a.csv line 1: no column \"timestamp_ms\"");
-        check("A.CSV.GZ", format!("{HEADER}0,1,1,1,1,1\n").into(), "A.CSV.GZ line 1: not gzip");
+        check("a.csv", "# made by hand\n\nwhen,price\n1,2\n".into(), "a.csv line 3: no column \"time\"");
+        check("a.csv", "no header\nat all\n".into(), "a.csv line 1: no column \"time\"");
+        check("A.CSV.GZ", format!("{HEADER}0,1,1,1,1,1\n").into(), "A.CSV.GZ: not gzip, although its name ends in .gz");
         check("a.csv.gz", truncated(gzip(HEADER.as_bytes())), "a.csv.gz line 1: the file breaks off here");
-        check(
-            "a.csv",
-            b"PK\x03\x04".into(),
-            "a.csv: this is a zip archive; decompress it first: unzip -p a.csv > a.csv.csv",
-        );
-        check("a.gz", gzip(b"\xff\xfet\0"), "a.gz: this is UTF-16 text");
-        check("a.gz", gzip(&gzip(HEADER.as_bytes())), "a.gz: this is gzip within gzip");
+        check("a.csv", b"PK\x03\x04".into(), "a.csv: this is a damaged zip archive");
+        check("a.gz", gzip(&gzip(HEADER.as_bytes())), "a.gz: this is gzip within gzip; unpack it once");
+        check("a.json", "{\n\"Datetime\": 1}\n".into(), "a.json line 1: this is JSON, but not one object per line");
+        check("a.pdf", "%PDF-1.7".into(), "a.pdf: this is a PDF; take the prices from where");
     }
 
     #[test]
@@ -310,8 +223,10 @@ mod tests {
             "https://example.com/a,b\n# a remark, made by hand\nPrices of bitcoin\n{HEADER}1583020800000,1,1,1,1,1\n"
         );
         for bytes in [text.clone().into_bytes(), gzip(text.as_bytes())] {
-            let mut rows = RecordingFile::of_bytes("a.csv", bytes).rows().unwrap();
-            assert_eq!((rows.preamble, rows.next_line().unwrap().unwrap().number), (3, 5));
+            let file = RecordingFile::of_bytes("a.csv", bytes);
+            let layout = Arc::new(file.layout().unwrap());
+            let mut rows = file.rows(&layout).unwrap();
+            assert_eq!((layout.preamble, rows.next_line().unwrap().unwrap().number), (3, 5));
         }
     }
 
@@ -321,7 +236,7 @@ mod tests {
             (0..20_000).map(|n| format!("{},{}.25,{n}.5,{n}.125,{n}.375,{}\n", n * 60_000, n, n * 7 % 13)).collect();
         let mut bytes = gzip((HEADER.to_owned() + &text).as_bytes());
         bytes.truncate(bytes.len() / 2);
-        let mut rows = RecordingFile::of_bytes("a.csv.gz", bytes).rows().unwrap();
+        let mut rows = rows("a.csv.gz", bytes).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         let mut reached = 1;
         let error = loop {
@@ -340,22 +255,40 @@ mod tests {
     }
 
     #[test]
-    fn a_second_header_ends_the_file_with_its_line() {
-        for header in [HEADER, "timestamp_ms,open,close,high,low,volume\n", "close,high\n"] {
-            let text = format!("{HEADER}1583020800000,1,1,1,1,1\n{header}1583020860000,1,1,1,1,1\n");
-            let mut rows = RecordingFile::of_bytes("a.csv", text.into_bytes()).rows().unwrap();
+    fn a_second_header_that_cannot_be_used_ends_the_file() {
+        let text = format!("{HEADER}1583020800000,1,1,1,1,1\nclose,high\n1583020860000,1,1,1,1,1\n");
+        let mut rows = rows("a.csv", text).unwrap();
+        assert_eq!(rows.next_line().unwrap().unwrap().number, 2);
+        let end = rows.next_line().err().expect("a second header");
+        assert!(end.is_header && end.to_string().starts_with("a.csv line 3: "), "{end}");
+    }
+
+    #[test]
+    fn the_columns_of_a_second_header_count_after_it() {
+        for header in [HEADER, "timestamp_ms,close,high,low,open,volume\n", "Low,Open,High,Last,Date\n"] {
+            let row = match header {
+                HEADER => "1583020860000,1,4,1,2,1",
+                header if header.starts_with("Low") => "1,1,4,2,1583020860000",
+                _ => "1583020860000,2,4,1,1,1",
+            };
+            let mut rows = rows("a.csv", format!("{HEADER}1583020800000,1,1,1,1,1\n{header}{row}\n")).unwrap();
             assert_eq!(rows.next_line().unwrap().unwrap().number, 2);
-            let end = rows.next_line().err().expect("a second header");
-            assert!(end.is_header && end.to_string().starts_with("a.csv line 3: "), "{end}");
+            assert_eq!(rows.next_line().unwrap().unwrap().row(0, LATEST), Err(RowRefusal::Header));
+            let row = rows.next_line().unwrap().unwrap().row(0, LATEST).unwrap();
+            assert_eq!((row.open, row.high, row.low, row.close, row.line), (1.0, 4.0, 1.0, 2.0, 4), "{header}");
         }
     }
 
     #[test]
-    fn lines_that_end_in_cr_only_end_the_file() {
+    fn lines_that_end_in_cr_are_read_from_the_first_line_on() {
+        let text = format!("{HEADER}1583020800000,1,1,1,1,1\n1583020860000,1,1,1,1,2\n");
+        for ends in ["\r", "\r\n", "\n"] {
+            let mut rows = rows("a.csv", text.replace('\n', ends)).unwrap();
+            let lines: Vec<_> = std::iter::from_fn(|| rows.next_line().unwrap().map(|line| line.number)).collect();
+            assert_eq!(lines, [2, 3], "{ends:?}");
+        }
         let first = format!("{HEADER}1583020800000,1,1,1,1,1\r\n");
-        let mut rows = RecordingFile::of_bytes("a.csv", (first + "1583020860000,1,1,1,1,1\r1,1,1,1,1,1\r\n").into())
-            .rows()
-            .unwrap();
+        let mut rows = rows("a.csv", first + "1583020860000,1,1,1,1,1\r1,1,1,1,1,1\r\n").unwrap();
         assert_eq!(rows.next_line().unwrap().unwrap().number, 2);
         let end = rows.next_line().err().expect("cut").to_string();
         assert!(end.starts_with("a.csv line 3: lines end in CR only from here on; convert them: tr"), "{end}");
@@ -364,7 +297,7 @@ mod tests {
     #[test]
     fn a_line_without_end_is_one_bad_line() {
         let text = format!("{HEADER}{}\n1583020800000,1,1,1,1,1\n", "x".repeat(3 * LINE_BYTES_MAX));
-        let mut rows = RecordingFile::of_bytes("a.csv", text.into_bytes()).rows().unwrap();
+        let mut rows = rows("a.csv", text).unwrap();
         let long = rows.next_line().unwrap().unwrap();
         assert_eq!((long.number, long.text.len(), long.row(0, LATEST)), (2, LINE_BYTES_MAX, Err(RowRefusal::TooLong)));
         let good = rows.next_line().unwrap().unwrap();

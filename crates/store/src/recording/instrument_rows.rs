@@ -6,9 +6,11 @@ use market::validate::GRAIN_MAX;
 use market::{EventTime, Instrument, Span};
 
 use super::counts::{Rejects, RowCounts};
-use super::file::{RecordingFile, Rows};
+use super::file::RecordingFile;
+use super::layout::LayoutWords;
 use super::numbering::Numbering;
 use super::row::{RecordingRow, RowRefusal};
+use super::rows::Rows;
 use super::rules::{Conflict, Judge, RowShape, Rules};
 use super::sequence::{RowVerdict, Sequence};
 use super::shape::{are_many, shape};
@@ -67,6 +69,7 @@ impl InstrumentRows {
         let surveyed = |input: RecordingFile| survey(&input, &rules).map(|survey| (input, survey));
         let mut files = inputs.into_iter().map(surveyed).collect::<Result<Vec<_>, _>>()?;
         let shape = shape(&mut files, &rules)?;
+        files.iter_mut().for_each(|(input, survey)| survey.complete(shape.grain(), input.written()));
         let judge = Judge { instrument: instrument.clone(), shape, outside: rules.outside, now: rules.now };
         // Months differ in length. Rows that are one usual step apart must not count as jumps.
         let step_max = rules.step_max.max(Span(shape.step().unwrap_or(Span(0)).ms().saturating_mul(2)));
@@ -89,6 +92,29 @@ impl InstrumentRows {
     /// Returns the files, each with the time of its oldest row.
     pub fn files(&self) -> impl Iterator<Item = (&RecordingFile, Option<EventTime>)> {
         self.files.iter().map(|(input, survey)| (input, survey.start()))
+    }
+
+    /// Returns the layout of each file, with the name of the file.
+    pub fn layouts(&self) -> impl Iterator<Item = (&str, LayoutWords)> {
+        let words = |survey: &Survey| LayoutWords::of(&survey.layout, &survey.units, survey.rows);
+        self.files.iter().map(move |(input, survey)| (input.name(), words(survey)))
+    }
+
+    /// Counts the rows of a file with a readable time, and those of them before `bound`.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or no longer begins as it did. A truncated file counts up to its end.
+    pub fn count_older(&self, file: usize, bound: EventTime) -> Result<(u64, u64), UnusableFile> {
+        let Some((input, survey)) = self.files.get(file) else { return Ok((0, 0)) };
+        let (shift, mut rows) = (survey.shift(self.judge.shape.grain()), input.rows_unreported(&survey.layout)?);
+        let (mut all, mut older) = (0, 0);
+        while let Ok(Some(line)) = rows.next_line() {
+            if let Some(ms) = line.stamp().and_then(|(stamp, _)| stamp.ms()) {
+                all += 1;
+                older += u64::from(EventTime(ms).saturating_sub(shift) < bound);
+            }
+        }
+        Ok((all, older))
     }
 
     /// Returns the next row that counts. All other rows are counted, and refused ones are kept in `rejects`.
@@ -232,9 +258,9 @@ impl InstrumentRows {
         // Files that are read to their end are no longer needed.
         self.state.open.retain(|open| open.next.is_some() || !matches!(open.source, Source::Ended));
         let (input, survey) = &self.files[file];
-        let mut rows = input.rows()?;
-        row_counts.rows += rows.preamble;
-        row_counts.foreign += rows.preamble;
+        let mut rows = input.rows(&survey.layout)?;
+        row_counts.rows += survey.layout.preamble;
+        row_counts.foreign += survey.layout.preamble;
         let source = if survey.order == FileOrder::Ascending {
             Source::Rows(rows)
         } else {
@@ -348,6 +374,7 @@ impl Reader<'_> {
                     row_counts.widened += u64::from(is_widened);
                     return Ok(Some(row));
                 }
+                Err(RowRefusal::Header) => row_counts.count_rejected(RowRefusal::Header),
                 Err(reason) => {
                     row_counts.count_rejected(reason);
                     rejects.keep(self.input.name(), line.number, reason, line.text);
@@ -363,6 +390,17 @@ impl Reader<'_> {
         } else if row.id.is_none() {
             return Err(RowRefusal::Unparsable);
         }
-        self.judge.judge(row)
+        let grain = self.judge.shape.grain().filter(|_| !row.is_point);
+        row.event = begin(row.event, self.survey.shift(grain));
+        let judged = self.judge.judge(row)?;
+        let is_unfinished = grain.zip(self.survey.written).is_some_and(|(grain, written)| row.event + grain > written);
+        if is_unfinished { Err(RowRefusal::Unfinished) } else { Ok(judged) }
     }
+}
+
+/// Returns the begin of a candle from its time, which is `shift` later. A time that ends in .999 is the last millisecond of
+/// the candle.
+fn begin(time: EventTime, shift: Span) -> EventTime {
+    let is_last_ms = shift > Span(0) && time.ms() % Span::SECOND.ms() == Span::SECOND.ms() - 1;
+    time.saturating_sub(shift) + Span(i64::from(is_last_ms))
 }

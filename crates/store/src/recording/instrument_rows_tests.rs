@@ -338,11 +338,18 @@ fn times_that_cannot_be_true_refuse_the_file() {
 }
 
 #[test]
-fn a_second_header_ends_the_reading_with_its_line() {
-    let second = "timestamp_ms,open,close,high,low,volume\n";
+fn an_unusable_second_header_ends_the_reading_with_its_line() {
+    let second = "timestamp_ms,open,close\n";
     let read = read(&(HEADER.to_owned() + &candles(0..10) + second + &candles(10..20)), rules()).unwrap();
     assert_eq!((read.rows.len(), read.row_counts.headers), (10, 1));
     assert!(read.cut.unwrap().starts_with("a.csv line 12: the file has a second header here"));
+}
+
+#[test]
+fn a_second_header_gives_the_columns_of_the_rows_after_it() {
+    let second = "timestamp_ms,close,high,low,open,volume\n";
+    let read = read(&(HEADER.to_owned() + &candles(0..10) + second + &candles(10..20)), rules()).unwrap();
+    assert_eq!((read.rows.len(), read.row_counts.headers, read.cut), (20, 1, None));
 }
 
 #[test]

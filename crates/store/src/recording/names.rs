@@ -1,7 +1,8 @@
 //! Columns that name the instrument of a row. A recording must hold one instrument of one market.
 
-use super::columns::{excerpt, number_of};
-use super::file::Line;
+use super::header::excerpt;
+use super::number;
+use super::rows::Line;
 
 /// Names of such columns.
 const CALLED: [&str; 12] = [
@@ -44,17 +45,18 @@ struct Other {
 impl Names {
     /// Adds a row.
     pub(crate) fn note(&mut self, line: &Line<'_>) {
-        if self.other.is_some() || !line.has_names() {
+        if self.other.is_some() || line.name_titles().next().is_none() {
             return;
         }
-        let named = |name: &[u8]| (!name.is_empty() && number_of(name).is_none()).then(|| name.to_vec());
+        let named = |name: &[u8]| (!name.is_empty() && number::plain_of(name).is_none()).then(|| name.to_vec());
+        let names = line.names();
         let (first_line, first) =
-            self.first.get_or_insert_with(|| (line.number, line.names().map(|(_, name)| named(name)).collect()));
-        let other = line.names().zip(first.iter()).find_map(|((column, name), first)| {
-            let first = first.as_deref().filter(|first| !name.is_empty() && *first != name)?;
+            self.first.get_or_insert_with(|| (line.number, names.iter().map(|name| named(name)).collect()));
+        let other = line.name_titles().zip(&names).zip(first.iter()).find_map(|((column, name), first)| {
+            let first = first.as_deref().filter(|first| !name.is_empty() && *first != name.as_ref())?;
             Some(Other {
                 line: line.number,
-                column: excerpt(column),
+                column: excerpt(column.as_bytes()),
                 first: (*first_line, excerpt(first)),
                 name: excerpt(name),
             })

@@ -78,6 +78,7 @@ mod tests {
                 low,
                 close,
                 volume: None,
+                quote_volume: None,
                 id: None,
                 is_point: true,
                 complete: None,

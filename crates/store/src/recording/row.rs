@@ -24,6 +24,8 @@ pub struct RecordingRow {
     pub close: f64,
     /// Volume traded, in units of the coin; absent when unknown.
     pub volume: Option<f64>,
+    /// Value traded, in quote currency; absent when unknown.
+    pub quote_volume: Option<f64>,
     /// Id of a trade: the file's own, or the position among the trades of its instant, from 0.
     pub id: Option<u64>,
     /// Whether the row is a price at an instant, not a candle.
@@ -46,7 +48,7 @@ impl RecordingRow {
 
     /// Whether a row of the same identity has the same values.
     pub fn agrees_with(&self, other: &Self) -> bool {
-        let values = |row: &Self| (row.open, row.high, row.low, row.close, row.volume);
+        let values = |row: &Self| (row.open, row.high, row.low, row.close, row.volume, row.quote_volume);
         values(self) == values(other)
     }
 
@@ -66,7 +68,7 @@ impl RecordingRow {
             low: unless_close(self.low),
             close: self.close,
             volume: self.volume,
-            quote_volume: None,
+            quote_volume: self.quote_volume,
             filled: false,
             ingest_ms,
             source: Some(Cow::Borrowed(SOURCE)),
@@ -90,7 +92,7 @@ impl RecordingRow {
 pub enum RowRefusal {
     /// A comment, a text, or fields without time and price.
     Foreign,
-    /// A header after the first one. The reading ends there.
+    /// A header after the first one. Its columns are those of the rows after it.
     Header,
     /// A time without a price.
     NoPrice,
@@ -106,6 +108,10 @@ pub enum RowRefusal {
     FractionalTime,
     /// A time before 2009, when no coin had a price.
     Before2009,
+    /// A local time that does not exist, because clocks went forward.
+    NonexistentTime,
+    /// A local time that exists twice, because clocks went back.
+    AmbiguousTime,
     /// A volume below zero.
     NegativeVolume,
     /// Different prices within one trade.
@@ -134,6 +140,8 @@ impl RowRefusal {
             Self::IncompletePrice => "incomplete-price",
             Self::FractionalTime => "fractional-time",
             Self::Before2009 => "before-2009",
+            Self::NonexistentTime => "nonexistent-time",
+            Self::AmbiguousTime => "ambiguous-time",
             Self::NegativeVolume => "negative-volume",
             Self::NotATrade => "not-a-trade",
             Self::OutOfOrder => "out-of-order",

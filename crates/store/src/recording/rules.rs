@@ -227,6 +227,7 @@ mod tests {
             low,
             close,
             volume: None,
+            quote_volume: None,
             id: None,
             is_point: false,
             complete: None,

@@ -161,6 +161,7 @@ mod tests {
                 low: close,
                 close,
                 volume,
+                quote_volume: None,
                 id,
                 is_point,
                 complete,

@@ -151,7 +151,7 @@ fn inferred(files: &mut [(RecordingFile, Survey)], usual: Option<Span>, rules: &
     let names = files.iter().map(|(input, _)| input.name()).collect::<Vec<_>>().join(", ");
     let Some(usual) = usual.filter(|usual| *usual <= GRAIN_MAX) else {
         // Without a row that counts the shape does not matter, and the refused rows are the problem to report.
-        let is_empty = !files.iter().any(|(input, _)| has_row(input, rules));
+        let is_empty = !files.iter().any(|(input, survey)| has_row(input, survey, rules));
         let problem = "the length of its rows is unknown: pass it with --grain, such as --grain 1h".to_owned();
         return if is_empty { Ok(Span::MINUTE) } else { Err(UnusableFile::new(names, problem)) };
     };
@@ -175,8 +175,8 @@ fn inferred(files: &mut [(RecordingFile, Survey)], usual: Option<Span>, rules: &
 }
 
 /// Whether a file has a row.
-fn has_row(input: &RecordingFile, rules: &Rules) -> bool {
-    let Ok(mut rows) = input.rows_unreported() else { return false };
+fn has_row(input: &RecordingFile, survey: &Survey, rules: &Rules) -> bool {
+    let Ok(mut rows) = input.rows_unreported(&survey.layout) else { return false };
     while let Ok(Some(line)) = rows.next_line() {
         if line.row(0, time::latest(rules.now)).is_ok() {
             return true;

@@ -10,11 +10,12 @@ use market::EventTime;
 
 use super::row::RecordingRow;
 
-/// Bytes of a row in a temporary file: six numbers of 8 bytes, the id, the line, and flags of the present fields.
-const ROW_BYTES: usize = 61;
+/// Bytes of a row in a temporary file: seven numbers of 8 bytes, the id, the line, and flags of the present fields.
+const ROW_BYTES: usize = 69;
 const HAS_VOLUME: u8 = 1;
 const HAS_ID: u8 = 2;
 const IS_POINT: u8 = 4;
+const HAS_QUOTE_VOLUME: u8 = 8;
 /// Rows that are read ahead of each run at a time, at least.
 const AHEAD_MIN: usize = 16;
 
@@ -195,15 +196,18 @@ impl Run {
 }
 
 fn encode(row: &RecordingRow) -> [u8; ROW_BYTES] {
-    let RecordingRow { event, open, high, low, close, volume, id, is_point, line, .. } = row;
+    let RecordingRow { event, open, high, low, close, volume, quote_volume, id, is_point, line, .. } = row;
     let mut bytes = [0; ROW_BYTES];
-    let prices = [open, high, low, close, &volume.unwrap_or_default()].map(|number| number.to_le_bytes());
+    let amounts = [*open, *high, *low, *close, volume.unwrap_or_default(), quote_volume.unwrap_or_default()];
     bytes[..8].copy_from_slice(&event.ms().to_le_bytes());
-    bytes[8..48].copy_from_slice(prices.as_flattened());
-    bytes[48..56].copy_from_slice(&id.unwrap_or_default().to_le_bytes());
-    bytes[56..60].copy_from_slice(&line.to_le_bytes());
+    bytes[8..56].copy_from_slice(amounts.map(f64::to_le_bytes).as_flattened());
+    bytes[56..64].copy_from_slice(&id.unwrap_or_default().to_le_bytes());
+    bytes[64..68].copy_from_slice(&line.to_le_bytes());
     let flag = |is: bool, flag: u8| if is { flag } else { 0 };
-    bytes[60] = flag(volume.is_some(), HAS_VOLUME) | flag(id.is_some(), HAS_ID) | flag(*is_point, IS_POINT);
+    bytes[68] = flag(volume.is_some(), HAS_VOLUME)
+        | flag(quote_volume.is_some(), HAS_QUOTE_VOLUME)
+        | flag(id.is_some(), HAS_ID)
+        | flag(*is_point, IS_POINT);
     bytes
 }
 
@@ -211,7 +215,7 @@ fn encode(row: &RecordingRow) -> [u8; ROW_BYTES] {
 fn decode(bytes: &[u8; ROW_BYTES]) -> RecordingRow {
     let word = |idx: usize| std::array::from_fn::<u8, 8, _>(|at| bytes[idx * 8 + at]);
     let number = |idx: usize| f64::from_le_bytes(word(idx));
-    let has = |flag: u8| bytes[60] & flag != 0;
+    let has = |flag: u8| bytes[68] & flag != 0;
     RecordingRow {
         event: EventTime(i64::from_le_bytes(word(0))),
         open: number(1),
@@ -219,11 +223,12 @@ fn decode(bytes: &[u8; ROW_BYTES]) -> RecordingRow {
         low: number(3),
         close: number(4),
         volume: has(HAS_VOLUME).then(|| number(5)),
-        id: has(HAS_ID).then(|| u64::from_le_bytes(word(6))),
+        quote_volume: has(HAS_QUOTE_VOLUME).then(|| number(6)),
+        id: has(HAS_ID).then(|| u64::from_le_bytes(word(7))),
         is_point: has(IS_POINT),
         complete: None,
         is_behind_jump: false,
-        line: u32::from_le_bytes([bytes[56], bytes[57], bytes[58], bytes[59]]),
+        line: u32::from_le_bytes([bytes[64], bytes[65], bytes[66], bytes[67]]),
         file: 0,
     }
 }
@@ -237,6 +242,7 @@ mod tests {
     fn row(event: i64, line: u32) -> RecordingRow {
         let close = 100.0 + f64::from(line);
         let volume = (!line.is_multiple_of(3)).then_some(f64::from(line) / 7.0);
+        let quote_volume = line.is_multiple_of(7).then_some(f64::from(line) * 3.0);
         let id = line.is_multiple_of(5).then_some(u64::from(line % 2));
         let event = EventTime(event);
         let is_point = line.is_multiple_of(4);
@@ -247,6 +253,7 @@ mod tests {
             low: close - 1.0,
             close,
             volume,
+            quote_volume,
             id,
             is_point,
             complete: None,

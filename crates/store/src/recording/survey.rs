@@ -1,15 +1,22 @@
 //! Survey of a whole file before the first of its rows counts: whether its times are possible, the order and kind of
 //! its rows, and their distances.
 
-use market::EventTime;
+use std::sync::Arc;
 
-use super::file::{Line, RecordingFile};
+use market::{EventTime, Span};
+
+use super::file::RecordingFile;
+use super::layout::{Layout, StampedAt};
 use super::names::Names;
+use super::number::DecimalEvidence;
 use super::row::RecordingRow;
+use super::rows::Line;
 use super::rules::{Grain, Rules};
+use super::slots::Slot;
 use super::sort::{LineOrder, Sorter};
 use super::steps::Steps;
-use super::time::{self, TimeStatistics};
+use super::time::{self, Unit};
+use super::time_statistics::TimeStatistics;
 use super::unusable::UnusableFile;
 
 /// Rows whose prices are examined, at most: a trade has a single price.
@@ -37,6 +44,9 @@ pub(crate) enum RowKind {
 /// Result of a survey.
 #[derive(Debug)]
 pub(crate) struct Survey {
+    pub(crate) layout: Arc<Layout>,
+    /// Units of the times.
+    pub(crate) units: Vec<Unit>,
     pub(crate) kind: RowKind,
     pub(crate) order: FileOrder,
     /// Times of the oldest and the newest row; `None` when no row has a possible time.
@@ -53,6 +63,8 @@ pub(crate) struct Survey {
     pub(crate) others: u64,
     /// Whether open, high, low and close are equal in all examined rows.
     pub(crate) has_single_prices: bool,
+    /// When the file was written, if a candle may not have ended by then.
+    pub(crate) written: Option<EventTime>,
 }
 
 /// Surveys a file.
@@ -61,9 +73,27 @@ pub(crate) struct Survey {
 /// The file is not a recording, has no row, or has impossible times; or it breaks off and is not in order, because the
 /// missing part may belong before the present part.
 pub(crate) fn survey(input: &RecordingFile, rules: &Rules) -> Result<Survey, UnusableFile> {
-    let mut rows = input.rows_unreported()?;
-    let has_candles = rows.columns().has_candles();
-    let mut state = SurveyState::new(rows.columns().has_id(), rules);
+    let layout = Arc::new(input.layout()?);
+    let (survey, decimals) = survey_as(input, &layout, rules)?;
+    let Some(decimals) = decimals else { return Ok(survey) };
+    let unusable = |(line, problem)| input.unusable(line, problem);
+    let decimal = decimals.judge(layout.is_point_usual()).map_err(unusable)?;
+    if decimal == layout.decimal {
+        return Ok(survey);
+    }
+    // The first rows did not show the decimal mark of the others.
+    let layout = Arc::new(Layout { decimal, ..Arc::unwrap_or_clone(layout) });
+    Ok(survey_as(input, &layout, rules)?.0)
+}
+
+/// Surveys a file of this layout, and collects evidence for its decimal mark.
+fn survey_as(
+    input: &RecordingFile,
+    layout: &Arc<Layout>,
+    rules: &Rules,
+) -> Result<(Survey, Option<DecimalEvidence>), UnusableFile> {
+    let mut rows = input.rows_unreported(layout)?;
+    let mut state = SurveyState::new(layout, rules);
     let end = loop {
         match rows.next_line() {
             Ok(Some(line)) => state.note(&line),
@@ -83,11 +113,11 @@ pub(crate) fn survey(input: &RecordingFile, rules: &Rules) -> Result<Survey, Unu
         }
         _ => {}
     }
-    let mut survey = state.survey(has_candles, rules.grain);
-    if survey.order != FileOrder::Ascending {
+    let (mut survey, decimals) = state.survey(layout, rules.grain.or(layout.format.grain()));
+    if survey.order == FileOrder::Shuffled {
         survey.measure_in_order(input, rules)?;
     }
-    Ok(survey)
+    Ok((survey, decimals))
 }
 
 /// Order of the trade ids, for files with the newest row first or last.
@@ -121,6 +151,7 @@ struct SurveyState {
     /// Whether the distances of rows show a grain; those of trades do not.
     has_steps: bool,
     times: TimeStatistics,
+    decimals: Option<DecimalEvidence>,
     names: Names,
     steps: Steps,
     range: Option<(EventTime, EventTime)>,
@@ -135,7 +166,7 @@ struct SurveyState {
 }
 
 impl SurveyState {
-    fn new(has_id: bool, rules: &Rules) -> Self {
+    fn new(layout: &Layout, rules: &Rules) -> Self {
         let latest = time::latest(rules.now);
         Self {
             latest,
@@ -143,8 +174,9 @@ impl SurveyState {
             rows: 0,
             others: 0,
             shared: 0,
-            has_steps: rules.grain != Some(Grain::Trades),
-            times: TimeStatistics::new(latest),
+            has_steps: rules.grain.or(layout.format.grain()) != Some(Grain::Trades),
+            times: TimeStatistics::new(layout.times, latest),
+            decimals: layout.decimals.clone(),
             names: Names::default(),
             steps: Steps::default(),
             range: None,
@@ -152,7 +184,7 @@ impl SurveyState {
             before_text: Vec::new(),
             is_ascending: true,
             is_descending: true,
-            has_id,
+            has_id: layout.columns.has(Slot::Id),
             numbers: Numbers::default(),
             has_single_prices: true,
         }
@@ -161,7 +193,10 @@ impl SurveyState {
     fn note(&mut self, line: &Line<'_>) {
         self.lines += 1;
         let Some((stamp, field)) = line.stamp() else { return };
-        let Some(event) = self.times.note(stamp, line.number, field) else { return };
+        let Some(event) = self.times.note(stamp, line.number, &field) else { return };
+        if let Some(decimals) = &mut self.decimals {
+            line.note_decimals(decimals);
+        }
         self.names.note(line);
         // A column named id may hold anything else.
         self.has_id &= self.rows > 0 || line.id().is_some();
@@ -172,7 +207,7 @@ impl SurveyState {
             self.numbers.note(before.1, place.1);
             self.is_descending &= event <= before.0;
             if self.has_steps {
-                self.steps.note(market::Span((event - before.0).ms().abs()), line.number);
+                self.steps.note(Span((event - before.0).ms().abs()), line.number);
             }
             self.shared += u64::from(event == before.0);
             self.others += u64::from(event == before.0 && self.differs(line));
@@ -203,7 +238,8 @@ impl SurveyState {
         }
     }
 
-    fn survey(self, has_candles: bool, said: Option<Grain>) -> Survey {
+    fn survey(self, layout: &Arc<Layout>, said: Option<Grain>) -> (Survey, Option<DecimalEvidence>) {
+        let has_candles = layout.columns.has(Slot::Open);
         let is_numbered = self.has_id && (!has_candles || self.has_single_prices);
         let kind = match said {
             Some(Grain::Trades) => RowKind::Trades,
@@ -213,7 +249,9 @@ impl SurveyState {
         };
         let (order, is_numbered) = (self.order(), kind == RowKind::Trades && self.has_id);
         let is_consecutive = is_numbered && self.numbers.are_consecutive();
-        Survey {
+        let survey = Survey {
+            layout: Arc::clone(layout),
+            units: self.times.units().collect(),
             kind,
             order,
             range: self.range,
@@ -223,11 +261,27 @@ impl SurveyState {
             rows: self.rows,
             others: self.others,
             has_single_prices: self.has_single_prices,
-        }
+            written: None,
+        };
+        (survey, self.decimals)
     }
 }
 
 impl Survey {
+    /// Returns how much later the times of the file are than the begins of its candles.
+    pub(crate) fn shift(&self, grain: Option<Span>) -> Span {
+        grain.filter(|_| self.layout.stamped_at == StampedAt::Close).unwrap_or(Span(0))
+    }
+
+    /// Completes the survey with the length of a candle: moves the range to the begins of candles, and notes when the file
+    /// was written, unless its times contradict that.
+    pub(crate) fn complete(&mut self, grain: Option<Span>, written: Option<EventTime>) {
+        let shift = self.shift(grain);
+        self.range = self.range.map(|(first, last)| (first.saturating_sub(shift), last.saturating_sub(shift)));
+        // A file that was unpacked or fetched may have a time of its own, such as 1980.
+        self.written = written.filter(|written| self.range.is_some_and(|(_, last)| last <= *written));
+    }
+
     /// Returns the time of the oldest row.
     pub(crate) fn start(&self) -> Option<EventTime> {
         self.range.map(|(start, _)| start)
@@ -243,7 +297,7 @@ impl Survey {
     fn measure_in_order(&mut self, input: &RecordingFile, rules: &Rules) -> Result<(), UnusableFile> {
         let unsorted = |error| unsorted(input, &error);
         let mut sorter = Sorter::new(LineOrder::Forward, rules.reorder_rows);
-        let mut rows = input.rows_unreported()?;
+        let mut rows = input.rows_unreported(&self.layout)?;
         while let Some(line) = rows.next_line()? {
             if let Ok(row) = line.row(0, time::latest(rules.now)) {
                 sorter.push(row).map_err(unsorted)?;
@@ -278,8 +332,6 @@ pub(crate) fn unsorted(input: &RecordingFile, error: &std::io::Error) -> Unusabl
 
 #[cfg(test)]
 mod tests {
-    use market::Span;
-
     use super::*;
 
     /// 2024-01-01.

@@ -1,49 +1,215 @@
-//! The time column: parsing a field, and checking whether the times of a file are possible.
+//! Time of a row: the notation of a file's time column, and parsing a field by it.
 
+use chrono::{DateTime, MappedLocalTime, NaiveDateTime, TimeZone};
+use chrono_tz::Tz;
 use market::{EventTime, Span};
 
 use super::row::RowRefusal;
-use super::steps::Steps;
+use super::time_text::{TextTime, TextZone};
 
 /// Largest lead of an observation over the current time. Clocks and time zones differ by less.
 const AHEAD_MAX: Span = Span::DAY;
-/// Value in milliseconds of the finest last digit up to which a file in exponent form can represent every minute.
-const DIGIT_MS: i64 = 10_000;
-/// Rows that a grid needs at least; fewer may lie on one by chance.
-const GRID_ROWS_MIN: u64 = 3;
-/// Every time since 2004 as a 32-bit float is a multiple of 2^16 ms, or of a larger power of two.
-const FLOAT_BITS: u32 = 16;
-/// Rounding to which candle times may be cut. Candles may be a multiple of 100 s long; times that were cut to it
-/// coincide, or follow each other unevenly.
-const HUNDRED_SECONDS_MS: i64 = 100_000;
-/// One shared time in this number of rows is significant.
-const SHARED_ROWS: u64 = 20;
 
-/// A number in the time column, as it is written.
+/// Returns the latest time that a row may have.
+pub(crate) fn latest(now: EventTime) -> EventTime {
+    EventTime(now.ms().saturating_add(AHEAD_MAX.ms()))
+}
+
+/// Unit of a number that is a time since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Seconds,
+    Milliseconds,
+    Microseconds,
+    Nanoseconds,
+}
+
+impl Unit {
+    pub(crate) const ALL: [Self; 4] = [Self::Seconds, Self::Milliseconds, Self::Microseconds, Self::Nanoseconds];
+
+    /// Returns the unit in which a number of this size is nearest to the present. The times between 2009 and 2262 in the
+    /// four units are disjoint.
+    pub(crate) fn of_magnitude(value: f64) -> Self {
+        match value.abs() {
+            size if size < 1e11 => Self::Seconds,
+            size if size < 1e14 => Self::Milliseconds,
+            size if size < 1e17 => Self::Microseconds,
+            _ => Self::Nanoseconds,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Seconds => "seconds",
+            Self::Milliseconds => "milliseconds",
+            Self::Microseconds => "microseconds",
+            Self::Nanoseconds => "nanoseconds",
+        }
+    }
+
+    pub(crate) fn symbol(self) -> &'static str {
+        match self {
+            Self::Seconds => "s",
+            Self::Milliseconds => "ms",
+            Self::Microseconds => "µs",
+            Self::Nanoseconds => "ns",
+        }
+    }
+
+    /// Returns the power of ten that converts the unit to milliseconds.
+    fn power(self) -> i32 {
+        match self {
+            Self::Seconds => 3,
+            Self::Milliseconds => 0,
+            Self::Microseconds => -3,
+            Self::Nanoseconds => -6,
+        }
+    }
+
+    /// Converts to milliseconds.
+    pub(crate) fn to_ms(self, value: f64) -> f64 {
+        value * 10_f64.powi(self.power())
+    }
+
+    /// Converts to whole milliseconds, rounded down.
+    fn whole_ms(self, value: i64) -> i64 {
+        match self {
+            Self::Seconds => value.saturating_mul(1_000),
+            Self::Milliseconds => value,
+            Self::Microseconds => value.div_euclid(1_000),
+            Self::Nanoseconds => value.div_euclid(1_000_000),
+        }
+    }
+}
+
+/// Notation of the time column of a file.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum TimeNotation {
+    /// Numbers of one unit, which the name of the column tells, or the numbers.
+    Number(Unit),
+    /// Numbers whose unit changes within a file; each number tells its own. The first unit is the usual one.
+    Numbers(&'static [Unit]),
+    /// Text, such as `2024-01-01T00:00:00Z`; times without offset are local times of this zone, in UTC by default.
+    Text(Option<Tz>),
+}
+
+impl TimeNotation {
+    /// Whether numbers may have this unit.
+    pub(crate) fn has(self, unit: Unit) -> bool {
+        match self {
+            Self::Number(own) => own == unit,
+            Self::Numbers(units) => units.contains(&unit),
+            Self::Text(_) => false,
+        }
+    }
+
+    /// Returns the unit of a number.
+    pub(crate) fn unit_of(self, value: f64) -> Option<Unit> {
+        match self {
+            Self::Number(unit) => Some(unit),
+            Self::Numbers(units) => {
+                let own = Unit::of_magnitude(value);
+                units.iter().copied().find(|unit| *unit == own).or(units.first().copied())
+            }
+            Self::Text(_) => None,
+        }
+    }
+
+    /// Formats the units, such as `milliseconds or microseconds`; `None` for text.
+    pub(crate) fn unit_words(self) -> Option<String> {
+        let names = |units: &[Unit]| units.iter().map(|unit| unit.name()).collect::<Vec<_>>().join(" or ");
+        match self {
+            Self::Number(unit) => Some(unit.name().to_owned()),
+            Self::Numbers(units) => Some(names(units)),
+            Self::Text(_) => None,
+        }
+    }
+}
+
+/// Time of a row, as its field tells it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Stamp {
-    /// A whole number.
-    Whole(i64),
-    /// A number with a fraction.
-    Fraction(f64),
-    /// An integer in exponent form, and the value of its last written digit.
-    Exponent(i64, i64),
+    /// A time in milliseconds, rounded down, and the number of which it was made.
+    At { ms: i64, raw: i64 },
+    /// A number in exponent form: the time in milliseconds, and the value in milliseconds of its last written digit.
+    Exponent { ms: i64, digit_ms: i64 },
+    /// Milliseconds with a fraction.
+    Fraction,
+    /// A local time that does not exist, because clocks went forward.
+    Nonexistent,
+    /// A local time that exists twice, because clocks went back.
+    Ambiguous,
 }
 
 impl Stamp {
-    /// Parses a field; `None` when it is not a number.
-    pub(crate) fn parse(field: &[u8]) -> Option<Self> {
+    /// Parses a field; `None` when it is no time of this notation.
+    pub(crate) fn parse(field: &[u8], notation: TimeNotation) -> Option<Self> {
+        match notation {
+            TimeNotation::Number(unit) => Self::of_number(field, |_| unit),
+            TimeNotation::Numbers(_) => {
+                let unit_of = |value| notation.unit_of(value).unwrap_or(Unit::Milliseconds);
+                Self::of_number(field, unit_of)
+            }
+            TimeNotation::Text(zone) => TextTime::parse(field).map(|time| Self::of_text(time, zone)),
+        }
+    }
+
+    fn of_number(field: &[u8], unit_of: impl Fn(f64) -> Unit) -> Option<Self> {
         let text = str::from_utf8(field).ok()?;
-        if let Ok(whole) = text.parse() {
-            return Some(Self::Whole(whole));
+        if let Ok(raw) = text.parse::<i64>() {
+            return Some(Self::At { ms: unit_of(raw as f64).whole_ms(raw), raw });
+        }
+        if let Some((whole, fraction)) = text.split_once('.')
+            && let Some(stamp) = Self::of_decimal(whole, fraction, &unit_of)
+        {
+            return Some(stamp);
         }
         let number: f64 = text.parse().ok().filter(|number: &f64| number.is_finite())?;
-        if number.fract() != 0.0 {
-            return Some(Self::Fraction(number));
+        let unit = unit_of(number);
+        // The casts saturate.
+        let ms = unit.to_ms(number);
+        if unit == Unit::Milliseconds && ms.fract() != 0.0 {
+            return Some(Self::Fraction);
         }
-        // Programs that know only floats write `1583020800000.0`. The cast saturates.
-        let whole = number as i64;
-        Some(text.find(['e', 'E']).map_or(Self::Whole(whole), |at| Self::Exponent(whole, last_digit(text, at))))
+        let at = text.find(['e', 'E'])?;
+        Some(Self::Exponent { ms: ms.round() as i64, digit_ms: last_digit_ms(text, at, unit) })
+    }
+
+    /// Converts a number with decimals exactly: a float of seconds cannot hold each millisecond.
+    fn of_decimal(whole: &str, fraction: &str, unit_of: &impl Fn(f64) -> Unit) -> Option<Self> {
+        let raw: i64 = whole.parse().ok()?;
+        if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let unit = unit_of(raw as f64);
+        if unit == Unit::Milliseconds && fraction.bytes().any(|byte| byte != b'0') {
+            return Some(Self::Fraction);
+        }
+        let thousandths =
+            fraction.bytes().chain([b'0'; 3]).take(3).fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+        let part = if unit == Unit::Seconds { thousandths } else { 0 };
+        Some(Self::At { ms: unit.whole_ms(raw).saturating_add(part), raw })
+    }
+
+    fn of_text(TextTime { ms, zone: written }: TextTime, zone: Option<Tz>) -> Self {
+        let at = |ms: i64| Self::At { ms, raw: ms };
+        match (written, zone) {
+            (TextZone::Offset(seconds), _) => at(ms - i64::from(seconds) * 1_000),
+            (TextZone::Day, _) | (TextZone::Local, None) => at(ms),
+            (TextZone::Local, Some(zone)) => match naive(ms).map(|local| zone.from_local_datetime(&local)) {
+                Some(MappedLocalTime::Single(time)) => at(time.timestamp_millis()),
+                Some(MappedLocalTime::Ambiguous(..)) => Self::Ambiguous,
+                Some(MappedLocalTime::None) | None => Self::Nonexistent,
+            },
+        }
+    }
+
+    /// Returns the time in milliseconds, possible or not.
+    pub(crate) fn ms(self) -> Option<i64> {
+        match self {
+            Self::At { ms, .. } | Self::Exponent { ms, .. } => Some(ms),
+            Self::Fraction | Self::Nonexistent | Self::Ambiguous => None,
+        }
     }
 
     /// Converts to an event time between [`EventTime::EARLIEST`] and `latest`.
@@ -52,8 +218,10 @@ impl Stamp {
     /// The reason why it cannot be the time of a row.
     pub(crate) fn event(self, latest: EventTime) -> Result<EventTime, RowRefusal> {
         let ms = match self {
-            Self::Whole(ms) | Self::Exponent(ms, _) => ms,
-            Self::Fraction(_) => return Err(RowRefusal::FractionalTime),
+            Self::At { ms, .. } | Self::Exponent { ms, .. } => ms,
+            Self::Fraction => return Err(RowRefusal::FractionalTime),
+            Self::Nonexistent => return Err(RowRefusal::NonexistentTime),
+            Self::Ambiguous => return Err(RowRefusal::AmbiguousTime),
         };
         match EventTime(ms) {
             event if event < EventTime::EARLIEST => Err(RowRefusal::Before2009),
@@ -61,234 +229,18 @@ impl Stamp {
             event => Ok(event),
         }
     }
-
-    fn value(self) -> f64 {
-        match self {
-            Self::Whole(whole) | Self::Exponent(whole, _) => whole as f64,
-            Self::Fraction(number) => number,
-        }
-    }
 }
 
-/// Returns the latest time that a row may have.
-pub(crate) fn latest(now: EventTime) -> EventTime {
-    EventTime(now.ms().saturating_add(AHEAD_MAX.ms()))
+fn naive(ms: i64) -> Option<NaiveDateTime> {
+    DateTime::from_timestamp_millis(ms).map(|time| time.naive_utc())
 }
 
-/// Returns the value of the last written digit of a number in exponent form, at least 1.
-fn last_digit(text: &str, exponent_at: usize) -> i64 {
+/// Returns the value in milliseconds of the last written digit of a number in exponent form, at least 1.
+fn last_digit_ms(text: &str, exponent_at: usize, unit: Unit) -> i64 {
     let decimals = text[..exponent_at].split_once('.').map_or(0, |(_, decimals)| decimals.len());
     let exponent: i64 = text[exponent_at + 1..].parse().unwrap_or(0);
-    let power = exponent.saturating_sub(decimals as i64).clamp(0, 18);
+    let power = exponent.saturating_sub(decimals as i64).saturating_add(i64::from(unit.power())).clamp(0, 18);
     10_i64.pow(power as u32)
-}
-
-/// A unit of time other than milliseconds, as a number of milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Unit {
-    name: &'static str,
-    ms: f64,
-}
-
-const OTHER_UNITS: [Unit; 3] = [
-    Unit { name: "seconds", ms: 1e3 },
-    Unit { name: "microseconds", ms: 1e-3 },
-    Unit { name: "nanoseconds", ms: 1e-6 },
-];
-
-/// A time as the file has it, for errors.
-#[derive(Debug, Clone)]
-struct WrittenTime {
-    line: u32,
-    text: String,
-    value: f64,
-}
-
-/// Statistics of a file's times.
-#[derive(Debug)]
-pub(crate) struct TimeStatistics {
-    latest: EventTime,
-    possible: u64,
-    impossible: u64,
-    /// The first possible time.
-    first: Option<WrittenTime>,
-    grid: Grid,
-    first_impossible: Option<WrittenTime>,
-    other_unit: Option<(WrittenTime, Unit)>,
-    exponents: Option<Exponents>,
-}
-
-#[derive(Debug)]
-struct Exponents {
-    first: WrittenTime,
-    finest: i64,
-    are_minutes: bool,
-}
-
-impl TimeStatistics {
-    /// Returns empty statistics; a time after `latest` is impossible.
-    pub(crate) fn new(latest: EventTime) -> Self {
-        Self {
-            latest,
-            possible: 0,
-            impossible: 0,
-            first: None,
-            grid: Grid::default(),
-            first_impossible: None,
-            other_unit: None,
-            exponents: None,
-        }
-    }
-
-    /// Adds a line's time; returns it if it is possible.
-    pub(crate) fn note(&mut self, stamp: Stamp, line: u32, field: &[u8]) -> Option<EventTime> {
-        if let Stamp::Exponent(value, digit) = stamp {
-            let known = self.exponents.get_or_insert_with(|| Exponents {
-                first: written(stamp, line, field),
-                finest: digit,
-                are_minutes: true,
-            });
-            known.finest = known.finest.min(digit);
-            known.are_minutes &= value % Span::MINUTE.ms() == 0;
-        }
-        let event = stamp.event(self.latest).ok();
-        if let Some(event) = event {
-            if self.possible == 0 {
-                self.first = Some(written(stamp, line, field));
-            }
-            self.possible += 1;
-            self.grid.note(event);
-        } else {
-            self.note_impossible(stamp, line, field);
-        }
-        event
-    }
-
-    fn note_impossible(&mut self, stamp: Stamp, line: u32, field: &[u8]) {
-        self.impossible += 1;
-        if self.first_impossible.is_none() {
-            self.first_impossible = Some(written(stamp, line, field));
-        }
-        if self.other_unit.is_none() {
-            let range = EventTime::EARLIEST.ms() as f64..=self.latest.ms() as f64;
-            let unit = OTHER_UNITS.into_iter().find(|unit| range.contains(&(stamp.value() * unit.ms)));
-            self.other_unit = unit.map(|unit| (written(stamp, line, field), unit));
-        }
-    }
-
-    /// Checks whether the times of the file are possible. `steps` are their distances, `shared` is the number of rows
-    /// that have the time of the row before.
-    ///
-    /// # Errors
-    /// The line that shows that they are not, and advice.
-    pub(crate) fn judge(&self, steps: &mut Steps, shared: u64) -> Result<(), (u32, String)> {
-        let exponents = self.exponents.as_ref().filter(|exponents| exponents.are_cut());
-        let is_cut = self.possible >= GRID_ROWS_MIN && self.grid.is_cut(steps, shared, self.possible);
-        let cut = exponents.map(|exponents| &exponents.first).or(self.first.as_ref().filter(|_| is_cut));
-        if let Some(WrittenTime { line, text, .. }) = cut {
-            let problem = format!(
-                "{text} has lost its last digits, as spreadsheets cut them: give the column a number format without decimals \
-                 and export it again"
-            );
-            return Err((*line, problem));
-        }
-        match (&self.other_unit, &self.first_impossible) {
-            (Some((time, unit)), _) if self.possible > 0 => Err((time.line, self.mixed(time, *unit))),
-            (Some((time, unit)), _) => Err((time.line, time.in_unit(*unit))),
-            (None, Some(time)) if self.impossible > self.possible => Err((time.line, self.mostly_impossible(time))),
-            (None, _) => Ok(()),
-        }
-    }
-
-    fn mixed(&self, WrittenTime { text, .. }: &WrittenTime, Unit { name, .. }: Unit) -> String {
-        format!(
-            "{text} is a time in {name}, and line {} has one in milliseconds: convert the whole column to milliseconds",
-            self.first.as_ref().map_or(0, |first| first.line)
-        )
-    }
-
-    fn mostly_impossible(&self, time: &WrittenTime) -> String {
-        let Self { impossible, possible, .. } = self;
-        let reads = if time.value.fract() == 0.0 {
-            format!("reads as {} in milliseconds", date(time.value))
-        } else {
-            "is a fraction of a millisecond".to_owned()
-        };
-        format!(
-            "{} {reads}, and {impossible} of {} rows have a time that is fractional, before 2009 or after tomorrow: write whole \
-             milliseconds since 1970 (UTC)",
-            time.text,
-            impossible + possible
-        )
-    }
-}
-
-/// The coarsest grid that all times of a file lie on.
-#[derive(Debug)]
-struct Grid {
-    /// Trailing binary zeros that all times have, at least.
-    bits: u32,
-    are_hundreds: bool,
-    are_minutes: bool,
-    are_seconds: bool,
-}
-
-impl Default for Grid {
-    fn default() -> Self {
-        Self { bits: u64::BITS, are_hundreds: true, are_minutes: true, are_seconds: true }
-    }
-}
-
-impl Grid {
-    fn note(&mut self, event: EventTime) {
-        let ms = event.ms();
-        self.bits = self.bits.min(ms.trailing_zeros());
-        self.are_hundreds &= ms % HUNDRED_SECONDS_MS == 0;
-        self.are_minutes &= ms % Span::MINUTE.ms() == 0;
-        self.are_seconds &= ms % Span::SECOND.ms() == 0;
-    }
-
-    /// Whether the grid comes from lost digits rather than from a clock: 32-bit floats, or times that an exponent form
-    /// cut before they were written.
-    fn is_cut(&self, steps: &mut Steps, shared: u64, rows: u64) -> bool {
-        let is_binary = self.bits >= FLOAT_BITS && !self.are_seconds;
-        let is_decimal = self.are_hundreds && !self.are_minutes;
-        is_binary || (is_decimal && (shared * SHARED_ROWS >= rows || !steps.are_multiples()))
-    }
-}
-
-impl Exponents {
-    /// Whether the exponent form has cut digits off. Programs leave trailing zeros out, so the finest number of the
-    /// file counts: down to ten seconds it can represent every minute; at a hundred seconds it may be exact if each
-    /// time is a whole minute.
-    fn are_cut(&self) -> bool {
-        self.finest > 10 * DIGIT_MS || (self.finest > DIGIT_MS && !self.are_minutes)
-    }
-}
-
-impl WrittenTime {
-    fn in_unit(&self, Unit { name, ms }: Unit) -> String {
-        let Self { text, value, .. } = self;
-        format!(
-            "{text} reads as {} in milliseconds; as {name} it is {}: convert the column to milliseconds",
-            date(*value),
-            date(value * ms)
-        )
-    }
-}
-
-fn written(stamp: Stamp, line: u32, field: &[u8]) -> WrittenTime {
-    WrittenTime { line, text: String::from_utf8_lossy(field).into_owned(), value: stamp.value() }
-}
-
-/// Returns the day of a time in milliseconds.
-fn date(ms: f64) -> String {
-    let is_in_calendar = (-1e14..=1e14).contains(&ms);
-    if is_in_calendar {
-        EventTime(ms as i64).to_utc().date_naive().to_string()
-    } else {
-        "a day beyond the calendar".to_owned()
-    }
 }
 
 #[cfg(test)]
@@ -297,94 +249,16 @@ mod tests {
 
     /// 2026-01-01.
     const NOW: EventTime = EventTime(1_767_225_600_000);
+    const MS: TimeNotation = TimeNotation::Number(Unit::Milliseconds);
 
-    fn judge(fields: &[&str]) -> Result<(), String> {
-        let (mut times, mut steps, mut shared) = (TimeStatistics::new(latest(NOW)), Steps::default(), 0);
-        let mut before = None;
-        for (line, field) in (2..).zip(fields) {
-            let event = Stamp::parse(field.as_bytes()).and_then(|stamp| times.note(stamp, line, field.as_bytes()));
-            if let Some((before, event)) = before.zip(event) {
-                steps.note(event - before, line);
-                shared += u64::from(event == before);
-            }
-            before = event.or(before);
-        }
-        times.judge(&mut steps, shared).map_err(|(line, problem)| format!("{line}: {problem}"))
-    }
-
-    #[test]
-    fn times_of_another_unit_are_refused_with_its_name() {
-        let check = |fields: &[&str], expected: &str| {
-            let said = judge(fields).expect_err("refused");
-            assert!(said.contains(expected), "{fields:?}: {said}");
-        };
-        let seconds =
-            "1704067200 reads as 1970-01-20 in milliseconds; as seconds it is 2024-01-01: convert the column to";
-        check(&["1704067200", "1704067260"], &format!("2: {seconds}"));
-        check(&["1704067200.25"], "as seconds it is 2024-01-01");
-        check(&["1704067200000000"], "as microseconds it is 2024-01-01");
-        check(&["1704067200000000000"], "as nanoseconds it is 2024-01-01");
-        check(
-            &["1704067200", "1704067260000"],
-            "2: 1704067200 is a time in seconds, and line 3 has one in milliseconds",
-        );
-        check(&["1735689540000", "1735689600000000"], "3: 1735689600000000 is a time in microseconds, and line 2");
-        check(&["0", "1", "1704067260000"], "2: 0 reads as 1970-01-01 in milliseconds, and 2 of 3 rows");
-        check(&["-5"], "2: -5 reads as 1969-12-31 in milliseconds");
-        check(&["1704067200000.5"], "2: 1704067200000.5 is a fraction of a millisecond");
-        check(&["4102444800000"], "2: 4102444800000 reads as 2100-01-01 in milliseconds");
-    }
-
-    #[test]
-    fn a_few_impossible_times_do_not_refuse_the_file() {
-        assert_eq!(judge(&["0", "1704067200000", "1704067260000", "4102444800000", "1704067320000"]), Ok(()));
-        assert_eq!(judge(&[]), Ok(()));
-    }
-
-    #[test]
-    fn times_whose_digits_were_cut_are_refused() {
-        let check = |fields: &[&str], is_cut: bool| {
-            let said = judge(fields);
-            let expected = format!("2: {} has lost its last digits", fields[0]);
-            assert_eq!(said.as_ref().is_err_and(|said| said.starts_with(&expected)), is_cut, "{fields:?}: {said:?}");
-        };
-        check(&["1.70407E+12", "1.70407E+12"], true);
-        // A multiple of a minute by coincidence.
-        check(&["1.70406E+12"], true);
-        check(&["1.704067e12"], true);
-        check(&["1.7040672E+12", "1.7040673E+12"], true);
-        check(&["1.7040672e+12", "1.7041536e+12"], false);
-        check(&["1.7040672e12", "1.70406726e12"], false);
-        check(&["1.704067200000E+12"], false);
-        check(&["17040672E5"], false);
-    }
-
-    #[test]
-    fn times_that_were_cut_before_they_were_written_are_refused() {
-        let check = |step_ms: i64, cut: fn(i64) -> i64, is_cut: bool| {
-            let fields: Vec<_> = (0..60).map(|row| cut(1_704_067_200_000 + row * step_ms).to_string()).collect();
-            let said = judge(&fields.iter().map(String::as_str).collect::<Vec<_>>());
-            let is_refused = said.as_ref().is_err_and(|said| said.contains("has lost its last digits"));
-            assert_eq!(is_refused, is_cut, "{step_ms}: {said:?}");
-        };
-        for (step_ms, is_cut) in [(60_000, true), (300_000, false), (900_000, false)] {
-            check(step_ms, |ms| ms / 100_000 * 100_000, is_cut);
-        }
-        for step_ms in [60_000, 900_000, 3_600_000, 86_400_000] {
-            check(step_ms, |ms| ms / 10_000_000 * 10_000_000, true);
-            check(step_ms, |ms| ms as f32 as i64, true);
-            check(step_ms, |ms| ms, false);
-        }
-        check(100_000, |ms| ms, false);
-        check(131_072, |ms| ms, false);
+    fn event(field: &str, notation: TimeNotation) -> Option<Result<i64, RowRefusal>> {
+        let stamp = Stamp::parse(field.as_bytes(), notation)?;
+        Some(stamp.event(latest(NOW)).map(EventTime::ms))
     }
 
     #[test]
     fn a_time_is_a_whole_number_between_2009_and_tomorrow() {
-        let check = |field: &str, expected: Result<i64, RowRefusal>| {
-            let found = Stamp::parse(field.as_bytes()).expect("a number").event(latest(NOW));
-            assert_eq!(found.map(EventTime::ms), expected, "{field}");
-        };
+        let check = |field: &str, expected| assert_eq!(event(field, MS), Some(expected), "{field}");
         check("1230768000000", Ok(1_230_768_000_000));
         check("1583020800000.0", Ok(1_583_020_800_000));
         check("1.5830208e12", Ok(1_583_020_800_000));
@@ -394,7 +268,47 @@ mod tests {
         check("1767312000001", Err(RowRefusal::FUTURE));
         check("1583020800000.5", Err(RowRefusal::FractionalTime));
         for bad in ["", "2024-01-01", "NaN", "inf"] {
-            assert_eq!(Stamp::parse(bad.as_bytes()), None, "{bad}");
+            assert_eq!(event(bad, MS), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn each_unit_gives_the_same_time_exactly() {
+        let check = |field: &str, unit: Unit, expected: i64| {
+            assert_eq!(event(field, TimeNotation::Number(unit)), Some(Ok(expected)), "{field}");
+        };
+        check("1704067200", Unit::Seconds, 1_704_067_200_000);
+        check("1704067200.1", Unit::Seconds, 1_704_067_200_100);
+        check("1704067200.0019999", Unit::Seconds, 1_704_067_200_001);
+        check("1.7040672E9", Unit::Seconds, 1_704_067_200_000);
+        check("1704067200123999", Unit::Microseconds, 1_704_067_200_123);
+        check("1704067200123000000", Unit::Nanoseconds, 1_704_067_200_123);
+    }
+
+    #[test]
+    fn a_unit_that_changes_within_a_file_is_told_by_each_number() {
+        let both = TimeNotation::Numbers(&[Unit::Milliseconds, Unit::Microseconds]);
+        assert_eq!(event("1735689540000", both), Some(Ok(1_735_689_540_000)));
+        assert_eq!(event("1735689600000000", both), Some(Ok(1_735_689_600_000)));
+        assert_eq!(event("1735689600", both), Some(Err(RowRefusal::Before2009)));
+    }
+
+    #[test]
+    fn local_times_are_read_in_their_zone() {
+        let check = |field: &str, zone: Option<&str>, expected: Result<&str, RowRefusal>| {
+            let zone = zone.map(|zone| zone.parse().unwrap());
+            let found = event(field, TimeNotation::Text(zone)).unwrap().map(|ms| EventTime(ms).to_rfc3339());
+            assert_eq!(found, expected.map(str::to_owned), "{field}");
+        };
+        let berlin = Some("Europe/Berlin");
+        check("2024-01-01 12:00", None, Ok("2024-01-01T12:00:00Z"));
+        check("2024-01-01 12:00", berlin, Ok("2024-01-01T11:00:00Z"));
+        check("2024-07-01 12:00", berlin, Ok("2024-07-01T10:00:00Z"));
+        check("2024-07-01 12:00Z", berlin, Ok("2024-07-01T12:00:00Z"));
+        check("2024-07-01T12:00+05:30", berlin, Ok("2024-07-01T06:30:00Z"));
+        check("2024-07-01", berlin, Ok("2024-07-01T00:00:00Z"));
+        check("2024-03-31 02:30", berlin, Err(RowRefusal::NonexistentTime));
+        check("2024-10-27 02:30", berlin, Err(RowRefusal::AmbiguousTime));
+        check("2008-12-31 12:00", None, Err(RowRefusal::Before2009));
     }
 }

@@ -154,10 +154,12 @@ fn a_lone_row_counts_when_max_step_reaches_it() {
         let Command::Train(train) = args.command else { panic!("train was asked for") };
         train.data.read(&ProgressDisplay::start()).expect("a recording").note.expect("a note")
     };
+    let layout = format!("{input}: read as candlewire CSV: timestamp_ms in ms, 6 columns; 6 rows");
     let refused = "5 ticks, read as candles of 1m; left out of 6 rows: 1 jump (a jump is a lone row further than --max-step from \
                    the others)";
-    assert_eq!(note(&[]), refused);
-    assert_eq!(note(&["--max-step", "60d"]), "6 ticks, read as candles of 1m; left out of 6 rows: none");
+    assert_eq!(note(&[]), format!("{layout}\n{refused}"));
+    let accepted = "6 ticks, read as candles of 1m; left out of 6 rows: none";
+    assert_eq!(note(&["--max-step", "60d"]), format!("{layout}\n{accepted}"));
 }
 
 #[test]
