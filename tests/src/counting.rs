@@ -7,6 +7,7 @@ use bus::stream::MARKET_STEP;
 use bus::{Connection, Error, Stream};
 use market::windowing::EventTimePolicy;
 use serde_json::{Value, json};
+use step::checkpoint::encode_state;
 use step::part::{Outgoing, Part, Role};
 
 use crate::transactions::{Outcome, TestTransactions};
@@ -55,7 +56,7 @@ impl Counting {
         });
         let states = (self.count + 1..=after).rev().take(INSTRUMENTS as usize).map(|count| Outgoing {
             subject: format!("checkpoint.market.{partition}.state.coin-{}.usd", count % INSTRUMENTS),
-            payload: state(turns(count % INSTRUMENTS, after), count).into(),
+            payload: encode_state(turns(count % INSTRUMENTS, after), count, &()),
             role: Role::State,
         });
         let position = Position {
@@ -115,17 +116,4 @@ impl Counting {
 fn turns(instrument: u64, inputs: u64) -> u64 {
     let first = if instrument == 0 { INSTRUMENTS } else { instrument };
     if inputs < first { 0 } else { (inputs - first) / INSTRUMENTS + 1 }
-}
-
-/// A state as a step stores it: version 4, the number of applied inputs, and the last of them.
-fn state(applied: u64, last: u64) -> Vec<u8> {
-    let mut bytes = vec![4];
-    for mut number in [applied, last] {
-        while number >= 0x80 {
-            bytes.push(number as u8 | 0x80);
-            number >>= 7;
-        }
-        bytes.push(number as u8);
-    }
-    bytes
 }

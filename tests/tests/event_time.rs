@@ -449,6 +449,24 @@ fn a_heartbeat_or_a_tick_from_the_future_moves_nothing() {
     check_changes(EventTimePolicy::default(), &records, price(year_9999), &[]);
 }
 
+/// A tick that was fetched afterwards is judged as any other; only an accepted one counts as filled.
+#[test]
+fn filled_ticks_are_judged_like_others_and_counted() {
+    let filled =
+        |event_ms| Record::Tick(TickLine { quote_volume: Some(5.0), filled: true, ..tick(&bitcoin(), event_ms, 5.0) });
+    let mut records = past_midnight();
+    // Accepted, the same again, and beyond the allowed lateness.
+    records.extend([filled(LATE), filled(LATE), filled(DAY_2 - 2 * HOUR + SECOND)]);
+    let found = Found::of(EventTimePolicy::default(), &records);
+    assert_eq!(["filled", "duplicate", "late"].map(|name| found.count(name)), [1, 1, 1]);
+    let late = &found.lines(RecordKind::Late)[0];
+    assert_eq!((&late["quote_volume"], &late["filled"]), (&json!(5.0), &json!(true)), "{late}");
+    let rows = found.rows();
+    let minute = &rows[&("candle-1m", DAY_2 - MINUTE)];
+    assert_eq!((&minute["filled"], &minute["count"]), (&json!(1), &json!(2)), "{minute}");
+    assert!(minute.get("quote_volume").is_none(), "the other tick has none: {minute}");
+}
+
 #[test]
 fn the_ends_of_the_calendar_have_windows_too() {
     let (first, last) = (EventTime::EARLIEST.ms(), EventTime::LATEST.ms());

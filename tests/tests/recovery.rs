@@ -20,6 +20,7 @@ use pipeline_tests::test_pipeline::TestPipeline;
 use pipeline_tests::ticks::{instruments, publish_tick, publish_tick_of, tick_line};
 use pipeline_tests::transactions::{Outcome, TestTransactions};
 use serde_json::{Value, json};
+use step::checkpoint::encode_state;
 use step::part::{Outgoing, Part, Role};
 use step::transaction::MESSAGES_MAX;
 
@@ -369,8 +370,8 @@ async fn states_of_more_bytes_than_one_read_returns_are_recovered() {
     let transactions = TestTransactions::new(&connection, Stream::Market);
     let state = |idx: usize| Outgoing {
         subject: format!("checkpoint.market.3.state.coin-{idx}.usd"),
-        // Version 4, one applied input, the first.
-        payload: [&[4, 1, 1], &vec![0; BYTES][..]].concat().into(),
+        // One applied input, the first.
+        payload: [&encode_state(1, 1, &())[..], &vec![0; BYTES]].concat().into(),
         role: Role::State,
     };
     let mut fence = 0;
