@@ -127,7 +127,10 @@ async fn a_spent_budget_is_said_and_becomes_a_gap() {
     budget(&pipeline, &source, &["--spent", "0"]);
     wait_for_ticks(&pipeline, 2).await;
     let gaps = pipeline.feed(RecordKind::Gap).await;
-    assert_eq!((gaps.len(), &gaps[0]["cause"], &gaps[0]["to_ms"]), (1, &json!("budget-spent"), &json!(start + 600_000)));
+    assert_eq!(
+        (gaps.len(), &gaps[0]["cause"], &gaps[0]["to_ms"]),
+        (1, &json!("budget-spent"), &json!(start + 600_000))
+    );
     eventually("it is ready again", || producer.is_ready());
 }
 

@@ -104,7 +104,11 @@ pub async fn last_before(
 }
 
 /// The message of a direct-get answer.
-pub(crate) async fn direct(connection: &Connection, request: String, body: Bytes) -> Result<Option<StoredMessage>, Error> {
+pub(crate) async fn direct(
+    connection: &Connection,
+    request: String,
+    body: Bytes,
+) -> Result<Option<StoredMessage>, Error> {
     let message = connection.request(request, None, body).await?;
     // An answer without a message is a status.
     if message.status.is_some() {

@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{bail, ensure};
 use bus::lease::LeaseArgs;
-use market::{EventTime, Instrument, Span};
+use market::{EventTime, Instrument};
 use service::{AskArgs, HealthArgs, ProcessArgs};
 use store::recording::{ReadingArgs, ReadingOptions};
 
 use crate::clock::now_ms;
-use crate::coingecko::{self, ApiArgs, BackfillArgs, BudgetArgs, FetchArgs, LimitArgs, PollingArgs, parse_span};
+use crate::coingecko::{self, ApiArgs, BackfillArgs, BudgetArgs, FetchArgs, LimitArgs, PollingArgs};
 use crate::recording::{self, OlderRows, Speed};
 
 /// Brings prices into FEED, the stream that everything else is computed from

@@ -48,7 +48,6 @@ mod shared_buffer;
 mod usage;
 mod words;
 
-pub(crate) use self::args::parse_span;
 pub use self::args::{ApiArgs, BackfillArgs, BudgetArgs, FetchArgs, FillHoles, HistoryLength, LimitArgs, PollingArgs};
 pub use self::backfill::backfill;
 pub use self::budget_command::budget;

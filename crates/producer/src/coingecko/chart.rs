@@ -129,7 +129,7 @@ pub(crate) fn join(charts: &[Chart]) -> JoinedChart {
 }
 
 /// Returns the rows of a list; `None` if it is none.
-fn rows<'a>(list: Option<&'a RawValue>) -> Option<Vec<&'a RawValue>> {
+fn rows(list: Option<&RawValue>) -> Option<Vec<&RawValue>> {
     serde_json::from_str(list?.get()).ok()
 }
 

@@ -58,7 +58,7 @@ pub(super) struct PartVersions {
 }
 
 /// Time after the last price during which a source counts as active, in milliseconds: a few polls of a slow source.
-const MOVING_MS_MAX: i64 = 300_000;
+const MOVING_MS_MAX: i64 = 900_000;
 
 #[derive(Debug, Serialize)]
 struct LivePrice {

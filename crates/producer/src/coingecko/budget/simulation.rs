@@ -211,7 +211,7 @@ fn a_keyless_month_polls_as_often_as_prices_change() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(8))]
     #[test]
     fn no_month_with_faults_exceeds_its_budget(
         plan in prop_oneof![Just(ApiPlan::Keyless), Just(ApiPlan::Demo), Just(ApiPlan::Pro)],
