@@ -286,7 +286,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Parses a span of at least a millisecond.
-pub(crate) fn parse_span(text: &str) -> Result<Span, String> {
+fn parse_span(text: &str) -> Result<Span, String> {
     i64::try_from(parse_duration(text)?.as_millis()).map(Span).map_err(|error| error.to_string())
 }
 
