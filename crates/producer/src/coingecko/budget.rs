@@ -180,10 +180,11 @@ impl Spending {
     }
 
     /// Returns the time between two polls of `requests` calls each, with which the credits last until the end of the
-    /// month; at least `least`, and no more calls a minute than allowed.
+    /// month; at least `least`, and so long that polls take half of the calls a minute.
     pub(crate) fn interval(&self, limits: &Limits, now: EventTime, requests: u64, least: Span) -> Span {
         let requests = u128::from(requests.max(1));
-        let by_minute = (requests * 60_000).div_ceil(u128::from(limits.per_minute.max(1)));
+        // Polls take half of the minute, so that filling has some of it.
+        let by_minute = (requests * 60_000).div_ceil(u128::from((limits.per_minute / 2).max(1)));
         let by_month = match self.left_for(limits, Purpose::Poll).map(u128::from) {
             None => 0,
             Some(left) => {
@@ -263,7 +264,7 @@ mod tests {
     fn several_requests_a_poll_and_the_minute_slow_it_down() {
         let limits = Limits { per_minute: 5, credits: None };
         let interval = |requests| spent(0, 0).interval(&limits, at(1, 0), requests, Span::MINUTE);
-        assert_eq!([1, 5, 6, 40].map(interval), [60_000, 60_000, 72_000, 480_000].map(Span));
+        assert_eq!([1, 5, 6, 40].map(interval), [60_000, 150_000, 180_000, 1_200_000].map(Span));
         assert_eq!(spent(0, 0).interval(&DEMO, at(1, 0), 2, Span::MINUTE), Span(595_200));
     }
 
