@@ -22,7 +22,7 @@ pub struct FormatRow {
     pub quote_volume: i64,
 }
 
-/// What the rows of a format tell, and so the columns of our own CSV that tell the same.
+/// Values in the rows of a format, and so the columns of our own CSV with the same values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Told {
     /// Candles with both volumes.
@@ -41,9 +41,9 @@ pub struct WrittenFormat {
     pub name: &'static str,
     /// Ending of the file's name.
     pub ending: &'static str,
-    /// What its rows tell.
+    /// Values in its rows.
     pub told: Told,
-    /// Who writes such files.
+    /// Program or exchange that writes such files.
     pub origin: &'static str,
     write: fn(&[FormatRow]) -> Vec<u8>,
 }

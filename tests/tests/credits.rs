@@ -30,7 +30,7 @@ async fn wait_for_ticks(pipeline: &TestPipeline, count: usize) -> Vec<Value> {
     panic!("not {count} ticks");
 }
 
-/// What `producer budget` prints, with these flags.
+/// Output of `producer budget` with these flags.
 fn budget(pipeline: &TestPipeline, source: &CoinGecko, flags: &[&str]) -> String {
     let mut command = pipeline.program("producer");
     command.args(["budget", "--base-url", source.url()]).args(flags);

@@ -161,7 +161,7 @@ async fn a_long_outage_is_filled_by_the_hour() {
     assert_eq!(pipeline.feed(RecordKind::Gap).await, Vec::<Value>::new());
 }
 
-/// What charts do not have stays a gap with the cause of the interruption.
+/// Prices that charts do not have stay a gap with the cause of the interruption.
 #[tokio::test(flavor = "multi_thread")]
 async fn prices_that_charts_lack_stay_gaps() {
     let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);

@@ -60,7 +60,7 @@ enum Step {
     Garbage,
 }
 
-/// What was traded in an observation, and whether it was fetched afterwards.
+/// Amounts traded in an observation, and whether it was fetched afterwards.
 #[derive(Debug, Clone, Copy)]
 struct Traded {
     volume: Option<f64>,

@@ -8,7 +8,7 @@
 //! A row is a candle that begins at its timestamp, a price at its timestamp, or a trade: see [`RowShape`].
 //! [`InstrumentRows`] reads the files of one instrument in these steps:
 //!
-//! 1. `container` opens a file as lines of text, whatever its compression and encoding; `parquet_text` writes the columns of
+//! 1. `container` opens a file of any known compression and encoding as lines of text; `parquet_text` writes the columns of
 //!    Parquet as lines. `foreign` names a file that is none of these.
 //! 2. `detect` finds the [`FileFormat`] and the `layout` of a file in its first lines: `columns` by `header`, the notation of
 //!    `time` and `number`. The user may say any of it with [`LayoutOptions`].

@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(interval(&spent(0, 0), 16), Span(153_600), "a start in mid-month");
         assert_eq!(interval(&spent(0, 0), 31), Span::MINUTE, "never faster than the source updates");
         assert_eq!(interval(&spent(9_000, 0), 31), Span::DAY, "spent");
-        // What filling takes beyond the reserve, on request, is taken from polls.
+        // On request filling takes more than the reserve; polls lose that part.
         assert_eq!(interval(&spent(0, 1_000), 1), Span(297_600));
         assert_eq!(interval(&spent(0, 5_500), 1), Span(595_200));
     }

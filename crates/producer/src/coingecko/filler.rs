@@ -41,7 +41,7 @@ struct Waiting {
     refusals: u32,
 }
 
-/// What becomes of new records.
+/// Fate of new records.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Taken {
     /// They are published.

@@ -41,7 +41,7 @@ const FILLING_TICKS_MAX: usize = 500;
 /// Time after which the poller looks whether the buffer has room again.
 const ROOM_EVERY: Duration = Duration::from_millis(500);
 
-/// What a poller works with.
+/// Resources of a poller.
 pub(crate) struct PollerParts<'a, S> {
     pub(crate) config: &'a PollingConfig,
     pub(crate) client: &'a Client,

@@ -15,7 +15,7 @@ use super::summary_text::{Text, reasons, some};
 /// Coin and quote currency of a file whose instrument does not matter.
 const ANY: (&str, &str) = ("coin", "quote");
 
-/// What a file holds.
+/// Content of a file.
 #[derive(Debug)]
 struct Inspection {
     layout: LayoutWords,

@@ -102,7 +102,7 @@ impl Sample {
         self.find_times(&mut layout, rows, options)?;
         if options.decimal.is_none() {
             let evidence = decimals(&layout, rows);
-            // What the first rows do not decide is judged with the whole file.
+            // The whole file decides where the first rows do not.
             layout.decimal = evidence.judge(layout.is_point_usual()).unwrap_or_default();
             layout.decimals = Some(evidence);
         }

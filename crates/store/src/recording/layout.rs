@@ -15,7 +15,7 @@ use super::row::{RecordingRow, RowRefusal};
 use super::slots::{Cells, Slot};
 use super::time::{Stamp, TimeNotation, Unit};
 
-/// What a user says about the layout of files. Everything else is detected.
+/// The user's settings of a file's layout. Everything else is detected.
 #[derive(Debug, Clone, Default)]
 pub struct LayoutOptions {
     /// The format.

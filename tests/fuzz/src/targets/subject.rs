@@ -20,7 +20,7 @@ fn kinds() -> impl Iterator<Item = RecordKind> {
     others.into_iter().chain(Window::ALL.into_iter().map(RecordKind::Stats))
 }
 
-/// What a subject says is what makes the same subject.
+/// The parts of a subject make the same subject again.
 pub(super) fn run(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     if let Some(parts) = subject::SubjectParts::parse(text) {

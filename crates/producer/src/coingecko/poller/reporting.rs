@@ -1,4 +1,4 @@
-//! What the poller says of itself: readiness, metrics, log, and the line of a terminal.
+//! State of the poller, as it is shown: readiness, metrics, log, and the line of a terminal.
 
 use std::time::{Duration, SystemTime};
 
