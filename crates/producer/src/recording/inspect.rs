@@ -10,7 +10,7 @@ use store::recording::{
 };
 
 use super::summary::RefusedRows;
-use super::summary_text::{Text, reasons, some};
+use super::summary_text::{Text, grouped, reasons, some};
 
 /// Coin and quote currency of a file whose instrument does not matter.
 const ANY: (&str, &str) = ("coin", "quote");
@@ -86,7 +86,7 @@ impl Inspection {
                 text.line(&format!("  {name:<7}  {}", row_words(row)));
             }
         }
-        text.line(&format!("  outcome  {} of {} count", accepted, some(counts.rows, "line")));
+        text.line(&format!("  outcome  {} of {} count", grouped(*accepted), some(counts.rows, "line")));
         text.left_out(counts);
         if counts.rejected_count() > 0 {
             text.line(&format!("  refused {} ({})", some(counts.rejected_count(), "row"), reasons(&counts.rejected)));

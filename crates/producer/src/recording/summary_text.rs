@@ -160,7 +160,7 @@ pub(super) fn some(count: u64, noun: &str) -> String {
 }
 
 /// Formats a count with thousands separators: `44,512`.
-fn grouped(count: u64) -> String {
+pub(super) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (idx, digit) in digits.chars().enumerate() {

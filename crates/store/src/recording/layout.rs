@@ -253,7 +253,7 @@ pub struct LayoutWords {
     pub time: String,
     /// Zone of times without offset; `None` when there are none.
     pub zone: Option<String>,
-    /// Columns that are read, with the names that the file gives them, such as `time=Date`.
+    /// Columns that are read, such as `close`, or with another name in the file, `time=Date`.
     pub columns: Vec<String>,
     /// Number of all columns.
     pub column_count: usize,
@@ -286,12 +286,16 @@ impl LayoutWords {
         };
         let stamp = (*stamped_at == StampedAt::Close).then(|| "times are the ends of candles".to_owned());
         let decimal = (*decimal == Decimal::Comma).then(|| "decimal comma".to_owned());
+        let column = |slot: Slot| match title(slot) {
+            title if title == slot.name() => title.to_owned(),
+            title => format!("{}={title}", slot.name()),
+        };
         let read = Slot::ALL.into_iter().filter(|slot| columns.has(*slot));
         Self {
             format: format.words(),
             time: format!("{} {notation}", title(Slot::Time)),
             zone,
-            columns: read.map(|slot| format!("{}={}", slot.name(), title(slot))).collect(),
+            columns: read.map(column).collect(),
             column_count: columns.titles().len(),
             has_header: *has_header,
             notes: [separator, decimal, stamp].into_iter().flatten().collect(),

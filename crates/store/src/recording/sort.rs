@@ -53,8 +53,17 @@ pub(crate) struct Sorter {
 struct Spill {
     file: BufWriter<File>,
     rows: u64,
-    /// Begin of each run, and the sort key of its last row.
-    runs: Vec<(u64, SortKey)>,
+    runs: Vec<SpilledRun>,
+}
+
+/// A sorted run in a temporary file.
+#[derive(Debug, Clone, Copy)]
+struct SpilledRun {
+    /// Index of its first row.
+    from: u64,
+    /// Sort keys of its first and its last row.
+    first: SortKey,
+    last: SortKey,
 }
 
 impl Sorter {
@@ -88,7 +97,7 @@ impl Sorter {
         self.spill()?;
         let Some(Spill { file, rows, runs }) = self.spill else { return Ok(Sorted::Held(Vec::new())) };
         let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        Merge::new(file, self.line_order, rows, &runs, self.rows_max).map(Sorted::Merged)
+        Ok(Sorted::Merged(Merge::new(file, self.line_order, rows, &runs, self.rows_max)))
     }
 
     /// Writes the rows in memory to the temporary file: it extends the last run, or begins another one.
@@ -103,8 +112,8 @@ impl Sorter {
         };
         match spill.runs.last_mut() {
             // A file that is nearly in order becomes one long run.
-            Some((_, end)) if *end <= first => *end = last,
-            _ => spill.runs.push((spill.rows, last)),
+            Some(run) if run.last <= first => run.last = last,
+            _ => spill.runs.push(SpilledRun { from: spill.rows, first, last }),
         }
         for row in self.rows.drain(..) {
             spill.file.write_all(&encode(&row))?;
@@ -140,6 +149,9 @@ pub(crate) struct Merge {
     file: File,
     line_order: LineOrder,
     runs: Vec<Run>,
+    /// First rows of the runs that have not begun. The next run is at the end: those of a file with the newest row first
+    /// follow each other and are merged with no other one.
+    waiting: Vec<(SortKey, usize)>,
     next: BinaryHeap<Reverse<(SortKey, usize)>>,
     ahead: usize,
 }
@@ -152,18 +164,24 @@ struct Run {
 }
 
 impl Merge {
-    fn new(file: File, line_order: LineOrder, rows: u64, runs: &[(u64, SortKey)], rows_max: usize) -> io::Result<Self> {
-        let ends = runs.iter().skip(1).map(|(from, _)| *from).chain([rows]);
-        let runs: Vec<Run> = runs.iter().zip(ends).map(|(&(from, _), to)| Run { from, to, read: Vec::new() }).collect();
+    fn new(file: File, line_order: LineOrder, rows: u64, spilled: &[SpilledRun], rows_max: usize) -> Self {
+        let ends = spilled.iter().skip(1).map(|run| run.from).chain([rows]);
+        let runs: Vec<Run> =
+            spilled.iter().zip(ends).map(|(run, to)| Run { from: run.from, to, read: Vec::new() }).collect();
+        let mut waiting: Vec<(SortKey, usize)> = spilled.iter().map(|run| run.first).zip(0..).collect();
+        waiting.sort_unstable_by_key(|first| Reverse(*first));
         let ahead = (rows_max / runs.len().max(1)).max(AHEAD_MIN);
-        let mut merge = Self { file, line_order, runs, next: BinaryHeap::new(), ahead };
-        for idx in 0..merge.runs.len() {
-            merge.add_head(idx)?;
-        }
-        Ok(merge)
+        Self { file, line_order, runs, waiting, next: BinaryHeap::new(), ahead }
     }
 
     fn next(&mut self) -> io::Result<Option<RecordingRow>> {
+        while let Some(&(first, idx)) = self.waiting.last() {
+            if self.next.peek().is_some_and(|Reverse((next, _))| *next < first) {
+                break;
+            }
+            self.waiting.pop();
+            self.add_head(idx)?;
+        }
         let Some(Reverse((_, idx))) = self.next.pop() else { return Ok(None) };
         let row = self.runs[idx].read.pop();
         self.add_head(idx)?;
