@@ -110,6 +110,7 @@ async fn reader_of_the_readme() -> (TestPipeline, Vec<Running>) {
     fs::create_dir_all(dir.join("target")).unwrap();
     symlink(programs(), dir.join("target/release")).unwrap();
     fs::create_dir_all(dir.join("tests/data")).unwrap();
+    symlink(checkout().join("tests/data/formats"), dir.join("tests/data/formats")).unwrap();
     // The start of the sample is enough, since the trained model does not matter here.
     let name = "btcusdt_1h_2019-2023.csv.gz";
     let rows = BufReader::new(GzDecoder::new(fs::File::open(sample(name)).unwrap())).lines().take(2_501);

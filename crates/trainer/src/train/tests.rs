@@ -193,7 +193,13 @@ fn unusable_data_are_refused_with_advice_and_leave_no_file() {
             Code::NotEnoughData,
             "1 foreign, 1 incomplete-price",
         ),
-        ("no header", minutes(0..500).replace(HEADER, ""), &[], Code::BadConfig, "this is a row, not a header"),
+        (
+            "no header",
+            minutes(0..500).replace(HEADER, "").replace('\n', ",7,8\n"),
+            &[],
+            Code::BadConfig,
+            "this is a row of 8 columns, not a header",
+        ),
         ("nothing", String::new(), &[], Code::BadConfig, "the file is empty"),
         ("too coarse", minutes((0..500).map(|hour| hour * 60)), &["--interval", "1m"], Code::BadConfig, "--interval"),
     ];
