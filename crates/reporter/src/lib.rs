@@ -1,6 +1,6 @@
 //! The reporter: it shows the results of the pipeline as a plot, tables, figures, live messages and a web page.
 //!
-//! It only reads: it writes nothing to NATS and computes no candle, feature or score. Start reading at [`run`].
+//! It only reads: it writes nothing to NATS and computes no candle, feature or score. Start reading at `run`.
 //! [`plot`] draws predictions, [`web`] serves the page, and `view` holds the newest rows for both tables and page.
 
 pub mod plot;
