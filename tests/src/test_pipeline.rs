@@ -12,6 +12,7 @@ use bus::reader::{Selection, read_to_end};
 use bus::topology::Limits;
 use bus::{Connection, RecordKind, Stream, codec, subject};
 use flate2::read::GzDecoder;
+use market::{EventTime, Span, Tick};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -145,6 +146,33 @@ pub fn sample_lines(name: &str) -> anyhow::Result<impl Iterator<Item = std::io::
     let path = sample(name);
     let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(BufReader::new(GzDecoder::new(file)).lines())
+}
+
+/// The candles of a minute in a compressed sample of the checkout.
+///
+/// # Errors
+/// The sample cannot be read, or holds another line than a candle.
+pub fn sample_candles(name: &str) -> anyhow::Result<Vec<Tick>> {
+    let candle = |line: std::io::Result<String>| {
+        let line = line?;
+        let fields: Vec<_> = line.split(',').map(str::parse::<f64>).collect::<Result<_, _>>()?;
+        let &[event, open, high, low, close, volume] = &fields[..] else { anyhow::bail!("not a candle: {line}") };
+        Ok(Tick {
+            event: EventTime(event as i64),
+            grain: Some(Span::MINUTE),
+            complete: None,
+            id: None,
+            open,
+            high,
+            low,
+            close,
+            volume: Some(volume),
+            quote_volume: None,
+            filled: false,
+            feed_seq: 0,
+        })
+    };
+    sample_lines(name)?.skip(1).map(candle).collect()
 }
 
 /// Path of a sample of the checkout.

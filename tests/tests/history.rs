@@ -1,6 +1,7 @@
 //! History at the first start and holes after an outage: the producer against the replica of CoinGecko, and the tables
 //! that follow.
 
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bus::RecordKind;
@@ -58,6 +59,20 @@ fn column(table: &str, name: &str) -> Vec<(i64, String)> {
 fn audit(pipeline: &TestPipeline) {
     let said = succeed(pipeline.program("aggregator").arg("audit"));
     assert!(said.contains("equal"), "{said}");
+}
+
+/// Kills a producer after its first price, and lets three hours pass. Returns the command that starts it again, and the
+/// time of the price.
+async fn stop_for_three_hours(pipeline: &TestPipeline, source: &CoinGecko) -> (Command, i64) {
+    source.trade("bitcoin");
+    let start = now_ms() - DAY;
+    source.stop_clock(start);
+    let mut command = filling(pipeline, source, "bitcoin", "50ms");
+    let mut producer = Running::start(command.args(["--history", "0"]));
+    wait_for_live(pipeline, 1).await;
+    producer.kill();
+    source.stop_clock(start + 3 * HOUR);
+    (command, start)
 }
 
 /// Within 10 s a fresh start with a free key has 90 days in its tables, and live ticks follow.
@@ -165,14 +180,7 @@ async fn a_long_outage_is_filled_by_the_hour() {
 #[tokio::test(flavor = "multi_thread")]
 async fn prices_that_charts_lack_stay_gaps() {
     let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
-    source.trade("bitcoin");
-    let start = now_ms() - DAY;
-    source.stop_clock(start);
-    let mut command = filling(&pipeline, &source, "bitcoin", "50ms");
-    let mut producer = Running::start(command.args(["--history", "0"]));
-    wait_for_live(&pipeline, 1).await;
-    producer.kill();
-    source.stop_clock(start + 3 * HOUR);
+    let (mut command, start) = stop_for_three_hours(&pipeline, &source).await;
     // The chart fails for good, as for a coin that has become inactive.
     source.always_say_to_charts(Some(ScriptedAnswer::new(404, r#"{"error":"coin not found"}"#)));
     let mut producer = Running::start(&mut command);
@@ -207,14 +215,7 @@ async fn prices_that_charts_lack_stay_gaps() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_price_waits_a_minute_at_most() {
     let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
-    source.trade("bitcoin");
-    let start = now_ms() - DAY;
-    source.stop_clock(start);
-    let mut command = filling(&pipeline, &source, "bitcoin", "50ms");
-    let mut producer = Running::start(command.args(["--history", "0"]));
-    wait_for_live(&pipeline, 1).await;
-    producer.kill();
-    source.stop_clock(start + 3 * HOUR);
+    let (mut command, _) = stop_for_three_hours(&pipeline, &source).await;
     source.always_say_to_charts(Some(ScriptedAnswer::new(503, "busy")));
     let restart = Instant::now();
     let _producer = Running::start(&mut command);

@@ -5,11 +5,11 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use market::{EventTime, Instrument, Span, Tick};
+use market::{Instrument, Span, Tick};
 use parquet::basic::{Compression, Encoding, PageType};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use pipeline_tests::readers::{answers, ask, duckdb, python, types, write_files};
-use pipeline_tests::test_pipeline::sample_lines;
+use pipeline_tests::test_pipeline::sample_candles;
 use serde_json::Value;
 use store::archive::ArchiveWriter;
 use store::archive::catalog::SeqRange;
@@ -94,27 +94,7 @@ fn bytes_a_row(ticks: &[Tick]) -> f64 {
 /// The sizes stated in docs/decisions/0016-plain-parquet-with-digests.md.
 #[test]
 fn a_row_takes_no_more_bytes_than_is_stated() {
-    let mut minutes = Vec::new();
-    for line in sample_lines("btcusdt_1m_2020-03.csv.gz").unwrap().skip(1) {
-        let line = line.unwrap();
-        let fields: Vec<f64> = line.split(',').map(|field| field.parse().unwrap()).collect();
-        let [event, open, high, low, close, volume] = fields[..] else { panic!("not a candle: {line}") };
-        let (event, grain, volume) = (EventTime(event as i64), Some(Span::MINUTE), Some(volume));
-        minutes.push(Tick {
-            event,
-            grain,
-            complete: None,
-            id: None,
-            open,
-            high,
-            low,
-            close,
-            volume,
-            quote_volume: None,
-            filled: false,
-            feed_seq: 0,
-        });
-    }
+    let minutes = sample_candles("btcusdt_1m_2020-03.csv.gz").unwrap();
     // Polls 5 to 55 s apart, each certified back to the one before.
     let mut event = minutes[0].event;
     let quotes = (0_i64..).zip(&minutes).map(|(idx, minute)| {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use market::{EventTime, Instrument, Span, Tick};
-use pipeline_tests::test_pipeline::sample_lines;
+use pipeline_tests::test_pipeline::sample_candles;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use store::archive::catalog::SeqRange;
@@ -59,27 +59,7 @@ pub fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec<Figure>> {
 
 /// The bundled month, repeated at later times.
 fn minutes() -> anyhow::Result<Vec<Tick>> {
-    let mut month = Vec::new();
-    for line in sample_lines(SAMPLE)?.skip(1) {
-        let line = line?;
-        let fields: Vec<_> = line.split(',').map(str::parse::<f64>).collect::<Result<_, _>>()?;
-        let &[event, open, high, low, close, volume] = &fields[..] else { anyhow::bail!("not a candle: {line}") };
-        let (event, grain, volume) = (EventTime(event as i64), Some(Span::MINUTE), Some(volume));
-        month.push(Tick {
-            event,
-            grain,
-            complete: None,
-            id: None,
-            open,
-            high,
-            low,
-            close,
-            volume,
-            quote_volume: None,
-            filled: false,
-            feed_seq: 0,
-        });
-    }
+    let month = sample_candles(SAMPLE)?;
     let first = month.first().context("an empty sample")?.event.ms();
     let length = month.last().map_or(0, |last| last.event.ms()) - first + Span::MINUTE.ms();
     let months = (0..).flat_map(|number| month.iter().map(move |tick| (number, *tick)));
