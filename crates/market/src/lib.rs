@@ -47,6 +47,7 @@ pub mod instrument;
 pub mod profile;
 pub mod recipe;
 pub mod scores;
+pub mod span_text;
 pub mod table;
 pub mod tick;
 pub mod time;
