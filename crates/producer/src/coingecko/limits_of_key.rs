@@ -19,7 +19,7 @@ pub(crate) async fn ask<S: Store>(
     api: &Api,
     now: EventTime,
 ) -> Result<bool, Error> {
-    if ledger.spend(Purpose::Poll, now).await? != Verdict::Go {
+    if ledger.spend(Purpose::Poll, now).await? != Some(Verdict::Go) {
         return Ok(false);
     }
     match client.usage().await {
