@@ -221,6 +221,20 @@ async fn a_paid_key_uses_its_host_header_and_limits() {
     assert!(code == 2 && error.contains("10011") && error.contains("COINGECKO_PLAN"), "{code} {error}");
 }
 
+/// At a restart the limits of the smallest paid plan may be spent before those of the key are known.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paid_key_goes_on_beyond_the_smallest_plan() {
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
+    source.subscribe(Plan::Pro);
+    source.set("bitcoin", 1.0, now_ms());
+    budget(&pipeline, &source, &["--plan", "pro", "--spent", "150000"]);
+    let mut command = pipeline.program("producer");
+    command.args(["run", "--source", "coingecko", "--coin", "bitcoin", "--base-url", source.url(), "--plan", "pro"]);
+    let producer = Watched::start(command.args(["--history", "0"]).env("COINGECKO_API_KEY", KEY), |_| ());
+    eventually("it is ready", || producer.is_ready());
+    assert_eq!(producer.metric("credits_left"), Some(349_998.0));
+}
+
 /// Without an answer to the question for limits the smallest paid plan counts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paid_key_without_known_limits_has_the_smallest_plan() {

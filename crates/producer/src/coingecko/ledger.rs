@@ -114,7 +114,7 @@ impl<S: Store> Ledger<S> {
         }
     }
 
-    /// Records a call that a person asked for, also beyond the limits.
+    /// Records a call that is made also beyond the limits: one that a person asked for, or the question for the limits.
     ///
     /// # Errors
     /// NATS does not answer, or as [`Self::spend`].
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_of_a_person_is_recorded_beyond_the_limits() {
+    async fn some_calls_are_recorded_beyond_the_limits() {
         let memory = Memory::default();
         let mut ledger = open(&memory).await;
         ledger.set_spent(100, NOW).await.unwrap();
