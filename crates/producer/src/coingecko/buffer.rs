@@ -1,4 +1,4 @@
-//! Bounded buffer of unpublished records, so that polling continues during an outage of NATS.
+//! Bounded buffer of unpublished records, so that polling does not wait for their publishing.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
