@@ -217,21 +217,7 @@ mod tests {
     use super::*;
 
     fn tick() -> Tick {
-        let (event, grain) = (EventTime(0), Some(Span::MINUTE));
-        Tick {
-            event,
-            grain,
-            complete: None,
-            id: None,
-            open: 1.0,
-            high: 1.0,
-            low: 1.0,
-            close: 1.0,
-            volume: None,
-            quote_volume: None,
-            filled: false,
-            feed_seq: 1,
-        }
+        Tick::bar(EventTime(0), Span::MINUTE, [1.0; 4])
     }
 
     fn prediction(timestamp: i64, fold: Fold, bands: bool) -> Prediction {

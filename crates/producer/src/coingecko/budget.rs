@@ -111,8 +111,8 @@ impl Spending {
 
     /// Records a call at `now`. The spending must be [`Self::at`] that time.
     pub(crate) fn record(&mut self, purpose: Purpose, now: EventTime) {
-        self.spent += 1;
-        self.filled += u64::from(purpose != Purpose::Poll);
+        self.spent = self.spent.saturating_add(1);
+        self.filled = self.filled.saturating_add(u64::from(purpose != Purpose::Poll));
         let second = second_of(now);
         match self.recent.last_mut() {
             Some((made, calls)) if *made == second => *calls += 1,
