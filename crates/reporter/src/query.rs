@@ -1,0 +1,3 @@
+//! The one module that answers questions about the results of the pipeline, without HTTP.
+
+pub mod rows;
