@@ -63,14 +63,13 @@ pub struct KnownBudget {
     pub interval_ms: Option<i64>,
 }
 
-/// Reads the budget that was written last at a source, with the name of its account; `None` without a budget, or if its
-/// form is unknown.
+/// Reads the budget that was written last, with the name of its account; `None` without a budget, or if its form is
+/// unknown.
 ///
 /// # Errors
 /// No answer, or a missing permission.
-pub async fn newest(connection: &Connection, source: &str) -> Result<Option<(String, KnownBudget)>, Error> {
-    let subjects = subject::budget(source, "*");
-    let stored = all_last(connection, BUDGETS_STREAM, &subjects).await?;
+pub async fn newest(connection: &Connection) -> Result<Option<(String, KnownBudget)>, Error> {
+    let stored = all_last(connection, BUDGETS_STREAM, &subject::budget("*", "*")).await?;
     let newest = stored.into_iter().max_by_key(|stored| stored.seq);
     Ok(newest.and_then(|stored| {
         let account = stored.subject.rsplit('.').next()?.to_owned();

@@ -69,7 +69,7 @@ async fn read(shared: &PageState, connection: &Connection, selection: Selection,
             ReaderEvent::Attached { pending, .. } => pending,
             ReaderEvent::Message(delivery) => {
                 // The other lines can still be shown.
-                if let Err(error) = shared.view().apply(&delivery.subject, &delivery.payload) {
+                if let Err(error) = shared.view().apply(&delivery.subject, delivery.seq, &delivery.payload) {
                     tracing::warn!(%error, "ignored an unreadable stored record");
                 }
                 match part {
@@ -126,7 +126,7 @@ async fn fetch_prices(shared: &PageState, connection: &Connection) -> Result<(),
     for instrument in unpriced {
         let subject = subject::of_kind(Stream::Market, RecordKind::Price, Some(&instrument));
         if let Some(message) = query::last(connection, Stream::Market, &subject).await? {
-            shared.view().apply(&message.subject, &message.payload)?;
+            shared.view().apply(&message.subject, message.seq, &message.payload)?;
         }
     }
     Ok(())
