@@ -95,7 +95,12 @@ impl View {
 
     /// Returns the event time of the newest price of all instruments.
     pub(crate) fn newest(&self) -> Option<EventTime> {
-        self.instruments().filter_map(|(_, rows)| rows.price.as_ref()).map(|price| price.event).max()
+        self.newest_times().map(|(event, _)| event)
+    }
+
+    /// Returns the event time of the newest price of all instruments, and the time from which it is known.
+    pub(crate) fn newest_times(&self) -> Option<(EventTime, EventTime)> {
+        self.instruments().filter_map(|(_, rows)| rows.price.as_ref()).map(|price| (price.event, price.known)).max()
     }
 
     fn price(&mut self, seq: u64, line: &[u8]) -> Result<(), serde_json::Error> {
