@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod any_recording;
+mod api;
 mod archive;
 mod audit;
 mod backup;

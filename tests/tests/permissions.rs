@@ -78,7 +78,7 @@ const PUBLISHES: &[Publish] = &[
     ("$JS.API.STREAM.MSG.GET.KV_LEASES", r#"{"seq":1}"#, &[]),
     ("$JS.API.STREAM.MSG.GET.KV_READERS", r#"{"seq":1}"#, &[]),
     ("$JS.API.STREAM.MSG.GET.KV_BUDGETS", r#"{"seq":1}"#, &[]),
-    ("$JS.API.DIRECT.GET.KV_BUDGETS", r#"{"seq":1}"#, &[]),
+    ("$JS.API.DIRECT.GET.KV_BUDGETS", r#"{"seq":1}"#, &["reporter"]),
     ("$JS.API.DIRECT.GET.KV_BUDGETS.$KV.BUDGETS.coingecko.x", "", &["producer"]),
     ("$JS.API.STREAM.MSG.GET.OBJ_ARTIFACTS", r#"{"seq":1}"#, &["trainer"]),
     ("$JS.API.DIRECT.GET.FEED", r#"{"seq":1}"#, &["producer", "aggregator"]),
@@ -92,7 +92,7 @@ const PUBLISHES: &[Publish] = &[
     (
         "$JS.API.DIRECT.GET.KV_LEASES",
         r#"{"multi_last":["$KV.>"]}"#,
-        &["producer", "stream-processor", "aggregator", "trainer"],
+        &["producer", "stream-processor", "aggregator", "trainer", "reporter"],
     ),
     ("$JS.API.DIRECT.GET.MARKET.checkpoint.market.0.position", "", &[]),
     ("$JS.API.DIRECT.GET.STATS.checkpoint.stats.0.position", "", &[]),
@@ -313,7 +313,16 @@ fn askable() -> Vec<(&'static str, Vec<(String, String)>)> {
     let asks: [(&str, &[(&str, &str)]); 7] = [
         ("viewer", &[(&last_price, "")]),
         ("reader", &[(&last_price, ""), ("$JS.API.STREAM.INFO.MARKET", ""), (create, &config), next]),
-        ("reporter", &[("$JS.API.STREAM.MSG.GET.FEED", of_seq), ("$JS.API.DIRECT.GET.MARKET", of_seq), next]),
+        (
+            "reporter",
+            &[
+                ("$JS.API.STREAM.MSG.GET.FEED", of_seq),
+                ("$JS.API.DIRECT.GET.MARKET", of_seq),
+                next,
+                leases,
+                ("$JS.API.DIRECT.GET.KV_BUDGETS", r#"{"multi_last":["$KV.>"]}"#),
+            ],
+        ),
         (
             "producer",
             &[

@@ -4,6 +4,7 @@
 //! [`plot`] draws predictions, [`web`] serves the page, and `view` holds the newest rows for both tables and page.
 
 pub mod plot;
+pub mod query;
 pub mod summary;
 pub mod tables;
 pub mod watch;

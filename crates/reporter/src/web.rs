@@ -1,7 +1,8 @@
 //! `reporter run`: the web page. It needs no internet access and writes nothing.
 
+mod api;
+mod openapi;
 mod page_state;
-mod pipeline_status;
 mod plot_file;
 mod snapshot;
 mod view_updater;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Query as UrlQuery, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
@@ -28,6 +29,7 @@ use snapshot::{Choice, LiveSnapshot, TablesSnapshot};
 use store::paths;
 use tokio::net::TcpListener;
 
+use crate::query::Query;
 use crate::view::View;
 
 /// Serves a web page: live price, tables, the plot, health.
@@ -69,14 +71,15 @@ pub async fn run(args: &PageArgs, nats: &NatsArgs, shutdown: &Shutdown) -> anyho
     shared.health.serve(&args.health, shutdown.clone()).await?;
     tracing::info!("the page is at http://{}/", listener.local_addr()?);
     let hosts = args.health.allowed_hosts.clone();
-    let served = service::serve(listener, routes(shared.clone()), hosts, BOUNDS, shutdown.clone());
+    let routes = routes(shared.clone(), Arc::new(Query::new(shared.clone())));
+    let served = service::serve(listener, routes, hosts, BOUNDS, shutdown.clone());
     let served = async { tokio::spawn(served).await.context("the page is no longer served") };
     let fed = async { Ok(view_updater::follow(&shared, nats, shutdown).await?) };
     tokio::try_join!(served, fed)?;
     Ok(())
 }
 
-fn routes(shared: Arc<PageState>) -> Router {
+fn routes(shared: Arc<PageState>, query: Arc<Query>) -> Router {
     let asset = |kind: &'static str, text: &'static str| get(move || async move { ([(CONTENT_TYPE, kind)], text) });
     Router::new()
         .route("/", asset("text/html; charset=utf-8", include_str!("web/index.html")))
@@ -87,8 +90,9 @@ fn routes(shared: Arc<PageState>) -> Router {
         .route("/tables.json", get(tables))
         .route("/plot.png", get(plot))
         .route("/health", get(health_line))
-        .layer(from_fn(with_headers))
         .with_state(shared)
+        .merge(api::routes(query))
+        .layer(from_fn(with_headers))
 }
 
 async fn with_headers(request: Request, next: Next) -> Response {
@@ -101,13 +105,13 @@ async fn with_headers(request: Request, next: Next) -> Response {
     response
 }
 
-async fn live(State(shared): State<Arc<PageState>>, Query(choice): Query<Choice>) -> Json<LiveSnapshot> {
+async fn live(State(shared): State<Arc<PageState>>, UrlQuery(choice): UrlQuery<Choice>) -> Json<LiveSnapshot> {
     Json(shared.live(&choice))
 }
 
 async fn tables(
     State(shared): State<Arc<PageState>>,
-    Query(choice): Query<Choice>,
+    UrlQuery(choice): UrlQuery<Choice>,
 ) -> Result<Json<TablesSnapshot>, (StatusCode, &'static str)> {
     shared.tables(&choice).map(Json).ok_or((StatusCode::NOT_FOUND, "no such instrument yet\n"))
 }

@@ -66,6 +66,8 @@ pub(crate) struct Ledger<S> {
     known: Spending,
     /// Calls that are not stored yet.
     owed: Spending,
+    /// Time between two polls, once it is known.
+    interval: Option<Span>,
     reminder: Reminder,
 }
 
@@ -76,7 +78,7 @@ impl<S: Store> Ledger<S> {
     /// NATS does not answer, or stores it in a form of another version.
     pub(crate) async fn open(store: S, limits: Limits, now: EventTime) -> Result<Self, Error> {
         let (known, _) = load(&store, now).await?;
-        Ok(Self { store, limits, known, owed: Spending::new(now), reminder: Reminder::default() })
+        Ok(Self { store, limits, known, owed: Spending::new(now), interval: None, reminder: Reminder::default() })
     }
 
     /// Judges a call, and records it if it may be made. `None` while NATS cannot record its credit: it must not be made.
@@ -153,9 +155,11 @@ impl<S: Store> Ledger<S> {
         self.known.clone().at(now)
     }
 
-    /// Returns the time between two polls of `requests` calls, at least `least`.
-    pub(crate) fn interval(&self, now: EventTime, requests: u64, least: Span) -> Span {
-        self.spending(now).interval(&self.limits, now, requests, least)
+    /// Returns the time between two polls of `requests` calls, at least `least`. The next change stores it for readers.
+    pub(crate) fn interval(&mut self, now: EventTime, requests: u64, least: Span) -> Span {
+        let interval = self.spending(now).interval(&self.limits, now, requests, least);
+        self.interval = Some(interval);
+        interval
     }
 
     /// Changes the stored spending, together with the calls that it lacks.
@@ -169,7 +173,8 @@ impl<S: Store> Ledger<S> {
             let mut changed = stored.clone();
             changed.absorb(&self.owed.clone().at(now));
             let done = act(&mut changed);
-            // A refused call changes nothing, unless calls of an outage are to be added.
+            changed.note(&self.limits, self.interval);
+            // A refused call changes nothing, unless calls of an outage are to be added or limits are new.
             if changed == stored || self.store.store(encode(&changed), revision).await?.is_some() {
                 (self.known, self.owed) = (changed, Spending::new(now));
                 return Ok(done);
@@ -330,6 +335,23 @@ mod tests {
         assert_eq!(stored(&memory).await, 40, "never lower");
         ledger.set_spent(3, NOW).await.unwrap();
         assert_eq!(stored(&memory).await, 3);
+    }
+
+    #[tokio::test]
+    async fn limit_and_interval_are_stored_for_readers() {
+        let memory = Memory::default();
+        let mut ledger = open(&memory).await;
+        let interval = ledger.interval(NOW, 1, Span::MINUTE);
+        ledger.spend(Purpose::Poll, NOW).await.unwrap();
+        let stored = memory.value.lock().unwrap().clone().unwrap();
+        let known: budgets::KnownBudget = serde_json::from_slice(&stored.payload).unwrap();
+        let expected = budgets::KnownBudget {
+            month: "2026-12".to_owned(),
+            spent: 1,
+            credits: LIMITS.credits,
+            interval_ms: Some(interval.ms()),
+        };
+        assert_eq!(known, expected);
     }
 
     #[tokio::test]

@@ -182,7 +182,7 @@ impl<'a, S: Store> Poller<'a, S> {
 
     /// Sets the interval with which the credits last, and the next poll.
     fn pace(&mut self, started: Duration) {
-        let PollerParts { config, ledger, .. } = &self.parts;
+        let PollerParts { config, ledger, .. } = &mut self.parts;
         let interval = ledger.interval(wall_time(), config.requests(), config.interval);
         self.parts.budget_metrics.interval_s.set(interval.ms() as f64 / 1_000.0);
         self.parts.observer.set_interval(interval);
