@@ -36,6 +36,7 @@ mod objects;
 mod operator;
 mod parquet;
 mod permissions;
+mod plots;
 mod poison;
 mod producer;
 mod random_formats;
