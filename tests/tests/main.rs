@@ -37,6 +37,7 @@ mod objects;
 mod operator;
 mod parquet;
 mod permissions;
+mod plots;
 mod poison;
 mod producer;
 mod random_formats;

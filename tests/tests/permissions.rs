@@ -62,6 +62,7 @@ const PUBLISHES: &[Publish] = &[
     ("$KV.BUDGETS.coingecko.x", "{}", &["producer"]),
     ("$KV.BUDGETS.other.x", "{}", &[]),
     ("$O.ARTIFACTS.M.x", "{}", &["trainer"]),
+    ("$O.ARTIFACTS.C.x", "{}", &["trainer"]),
     // Single messages.
     ("$JS.API.STREAM.MSG.DELETE.FEED", r#"{"seq":1}"#, &[]),
     ("$JS.API.STREAM.MSG.DELETE.MARKET", r#"{"seq":1}"#, &["stream-processor"]),
@@ -80,7 +81,9 @@ const PUBLISHES: &[Publish] = &[
     ("$JS.API.STREAM.MSG.GET.KV_BUDGETS", r#"{"seq":1}"#, &[]),
     ("$JS.API.DIRECT.GET.KV_BUDGETS", r#"{"seq":1}"#, &["reporter"]),
     ("$JS.API.DIRECT.GET.KV_BUDGETS.$KV.BUDGETS.coingecko.x", "", &["producer"]),
-    ("$JS.API.STREAM.MSG.GET.OBJ_ARTIFACTS", r#"{"seq":1}"#, &["trainer"]),
+    ("$JS.API.STREAM.MSG.GET.OBJ_ARTIFACTS", r#"{"seq":1}"#, &["trainer", "reporter"]),
+    ("$JS.API.STREAM.INFO.OBJ_ARTIFACTS", "", &["trainer", "reporter"]),
+    ("$JS.API.DIRECT.GET.OBJ_ARTIFACTS.$O.ARTIFACTS.M.x", "", &["trainer", "reporter"]),
     ("$JS.API.DIRECT.GET.FEED", r#"{"seq":1}"#, &["producer", "aggregator"]),
     (
         "$JS.API.DIRECT.GET.MARKET",

@@ -293,6 +293,11 @@ pub async fn next_in(connection: &Connection, stream: &str, subject: &str, from:
 /// # Errors
 /// Any error of [`Connection::api`].
 pub async fn subjects(connection: &Connection, stream: Stream) -> Result<Vec<String>, Error> {
+    subjects_of(connection, stream.name(), &subject::all(stream)).await
+}
+
+/// All subjects with stored messages that a filter selects, by the name of any JetStream stream.
+pub(crate) async fn subjects_of(connection: &Connection, stream: &str, filter: &str) -> Result<Vec<String>, Error> {
     #[derive(Deserialize)]
     struct Page {
         state: State,
@@ -307,7 +312,7 @@ pub async fn subjects(connection: &Connection, stream: Stream) -> Result<Vec<Str
     let mut subjects: BTreeMap<String, u64> = BTreeMap::new();
     let mut offset = 0;
     loop {
-        let body = json!({ "subjects_filter": subject::all(stream), "offset": offset });
+        let body = json!({ "subjects_filter": filter, "offset": offset });
         let page: Page = connection.api(&format!("STREAM.INFO.{stream}"), &body).await?;
         offset += page.state.subjects.len();
         let is_last = page.state.subjects.is_empty() || offset >= page.total;

@@ -4,6 +4,7 @@ mod api;
 mod openapi;
 mod page_state;
 mod plot_file;
+mod plots;
 mod snapshot;
 mod view_updater;
 
@@ -24,6 +25,7 @@ use axum::routing::get;
 use bus::NatsArgs;
 use page_state::PageState;
 use plot_file::PlotFile;
+use plots::Plots;
 use service::{Code, ConnectionLimits, HealthArgs, Shutdown, WithCode};
 use snapshot::{Choice, LiveSnapshot, TablesSnapshot};
 use store::paths;
@@ -39,7 +41,7 @@ pub struct PageArgs {
     #[arg(long, env = "CANDLEWIRE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
     pub listen: SocketAddr,
 
-    /// Folder of output_plot.png; the page shows a new plot without a restart
+    /// Folder of a run; the page shows plots and report of its model while NATS holds none of the instrument
     #[arg(long, env = "CANDLEWIRE_OUT", default_value = "out", value_name = "DIR")]
     pub out: PathBuf,
 
@@ -71,11 +73,16 @@ pub async fn run(args: &PageArgs, nats: &NatsArgs, shutdown: &Shutdown) -> anyho
     shared.health.serve(&args.health, shutdown.clone()).await?;
     tracing::info!("the page is at http://{}/", listener.local_addr()?);
     let hosts = args.health.allowed_hosts.clone();
-    let routes = routes(shared.clone(), Arc::new(Query::new(shared.clone())));
+    let plots = Arc::new(Plots::new(args.out.clone()));
+    let routes = routes(shared.clone(), Arc::new(Query::new(shared.clone()))).merge(plots::routes(plots.clone()));
     let served = service::serve(listener, routes, hosts, BOUNDS, shutdown.clone());
     let served = async { tokio::spawn(served).await.context("the page is no longer served") };
     let fed = async { Ok(view_updater::follow(&shared, nats, shutdown).await?) };
-    tokio::try_join!(served, fed)?;
+    let drawn = async {
+        plots::follow(&plots, nats, shutdown).await;
+        Ok(())
+    };
+    tokio::try_join!(served, fed, drawn)?;
     Ok(())
 }
 

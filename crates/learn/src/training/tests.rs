@@ -76,6 +76,8 @@ fn a_periodic_price_is_learned_and_the_card_says_so() {
     assert!(skill > 0.5, "{skill}");
     assert!(card.verdict.starts_with("The model beats the naive baseline"), "{}", card.verdict);
     assert_eq!(card.folds.len(), 3);
+    assert_eq!(card.importance.len(), card.features.len());
+    assert!((card.importance.values().sum::<f64>() - 1.0).abs() < 1e-9, "{:?}", card.importance);
     assert_eq!(card.rows.train + card.rows.holdout + card.rows.purged, 800 - 24 - 1);
     let fold_rows: usize = card.folds.iter().map(|fold| fold.part.scores.rows).sum();
     assert_eq!(learned.predictions.len(), fold_rows + card.holdout.scores.rows);
