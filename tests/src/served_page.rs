@@ -11,9 +11,9 @@ use crate::programs::eventually;
 /// The element of the page with the newest price.
 pub const PRICE: &str = "#price";
 /// The element of the page with the state of the pipeline in words.
-pub const STATE: &str = "#state";
-/// The element of the page with the chart.
-pub const CHART: &str = "#chart";
+pub const STATE: &str = "#state-words";
+/// The element of the page with the canvases of the chart.
+pub const CHART: &str = "#chart-box";
 
 /// Said by the reporter, followed by the address of its page.
 const SERVED: &str = "the page is at http://";

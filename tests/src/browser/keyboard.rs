@@ -26,13 +26,9 @@ impl Browser {
         }
     }
 
-    /// Gives an element the focus, or takes it from all with an empty selector.
-    pub async fn focus(&self, selector: &str) {
-        let focus = match selector {
-            "" => "document.activeElement.blur()".to_owned(),
-            _ => format!("document.querySelector({selector:?}).focus()"),
-        };
-        self.value::<()>(&focus).await;
+    /// Takes the focus from the element that has it, so that keys are for the page.
+    pub async fn leave_fields(&self) {
+        self.value::<()>("document.activeElement.blur()").await;
     }
 
     /// Walks through the page with the keyboard. Returns the elements that a mouse can use and the keyboard does not

@@ -29,7 +29,10 @@ async fn full() -> (Viewer, Running) {
     viewer.replay_all(&[("bitcoin/usdt", &long)].into_iter().chain(others).collect::<Vec<_>>());
     succeed(viewer.pipeline.program("topology").args(["wait", "market", "forecast"]));
     viewer.open("bitcoin/usdt/15m").await;
-    viewer.browser.until("a model is shown", "document.body.innerText.includes('beats the naive baseline')").await;
+    viewer
+        .browser
+        .until("a model is shown", "/: (yes|no)/.test(document.querySelector('#verdict')?.textContent)")
+        .await;
     (viewer, trainer)
 }
 

@@ -27,7 +27,7 @@ async fn the_chart_shows_what_is_stored_at_every_interval() {
     viewer.replay_all(&[("bitcoin/usdt", &long), ("ethereum/usd", &short)]);
     viewer.open("bitcoin/usdt/15m").await;
     for (interval, minutes) in [("15m", 15), ("1m", 1), ("5m", 5), ("1h", 60), ("15m", 15)] {
-        viewer.browser.click(&format!("[data-interval='{interval}']")).await;
+        viewer.browser.click(&format!("#intervals [data-interval='{interval}']")).await;
         let distance = minutes * MINUTE_MS;
         let condition = format!("bars.length > 1 && bars.at(-1).start_ms - bars.at(-2).start_ms === {distance}");
         viewer.until_shown(interval, &condition).await;
@@ -36,7 +36,7 @@ async fn the_chart_shows_what_is_stored_at_every_interval() {
     }
 
     // By keyboard: the key of the switcher, a part of the name, and Enter.
-    viewer.browser.focus("").await;
+    viewer.browser.leave_fields().await;
     viewer.browser.press("/").await;
     viewer.browser.press("ether").await;
     let is_found =
@@ -68,7 +68,7 @@ async fn older_history_loads_when_the_chart_is_panned() {
     viewer.shows_what_is_stored("bitcoin", "usdt", "1m").await;
 
     // Each time, the chart goes to the oldest candle that it has, and reads those before it.
-    viewer.browser.focus(CHART).await;
+    viewer.browser.leave_fields().await;
     viewer.browser.press("++").await;
     let is_first = of_shown(&format!("bars.length > 1 && bars[0].start_ms === {FIRST_MS}"));
     viewer.browser.press_until(Key::Home, "the first candle", &is_first).await;

@@ -29,9 +29,12 @@ async fn prices_change_without_reload_across_a_server_restart() {
     let mut viewer = Viewer::new().await;
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
     let begin_ms = (now_ms / MINUTE_MS - 2 * MINUTES) * MINUTE_MS;
+    viewer.publish(begin_ms, 0).await;
+    viewer.pipeline.wait_for_market();
     viewer.open("bitcoin/usd/1m").await;
+    viewer.until_price(FIRST as f64).await;
     viewer.browser.value::<bool>("window.isFirstLoad = true").await;
-    for minute in 0..MINUTES {
+    for minute in 1..MINUTES {
         viewer.publish(begin_ms, minute).await;
         viewer.until_price((FIRST + minute) as f64).await;
     }

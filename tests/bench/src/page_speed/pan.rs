@@ -42,14 +42,14 @@ pub(super) async fn measure(browser: &Browser, page: &ServedPage, candles: usize
     browser.until_painted(CHART, &["var(--up)", "var(--down)"], 100).await;
     let [newest, _] = browser.value::<[String; 2]>(VIEW).await;
     browser.value::<()>(OTHER_TABLE).await;
-    browser.focus(CHART).await;
+    browser.leave_fields().await;
     browser.value::<()>(WATCH).await;
     load(browser).await;
     let loading = tasks(browser).await;
     let [_, oldest] = browser.value::<[String; 2]>(VIEW).await;
     assert_eq!(oldest, "2020-03-01 00:00", "the chart has not read everything");
     browser.value::<()>(OTHER_TABLE).await;
-    browser.focus(CHART).await;
+    browser.leave_fields().await;
     tasks(browser).await;
     browser.press(ZOOM).await;
     for _ in 0..candles.div_ceil(STEP) {
