@@ -26,6 +26,11 @@ impl Browser {
         }
     }
 
+    /// Gives the focus to the first element that a selector matches.
+    pub async fn focus(&self, selector: &str) {
+        self.value::<()>(&format!("document.querySelector({selector:?}).focus()")).await;
+    }
+
     /// Takes the focus from the element that has it, so that keys are for the page.
     pub async fn leave_fields(&self) {
         self.value::<()>("document.activeElement.blur()").await;

@@ -47,6 +47,15 @@ async fn the_chart_shows_what_is_stored_at_every_interval() {
     viewer.until_shown("its prices", "bars.length > 1 && bars[0].close < 200").await;
     viewer.until_drawn().await;
     viewer.shows_what_is_stored("ethereum", "usd", "15m").await;
+
+    // The link to the tables is no choice of an instrument.
+    viewer.browser.focus(".skip").await;
+    viewer.browser.press(Key::Enter).await;
+    viewer
+        .browser
+        .until("the tables are in view", "document.querySelector('#tables').getBoundingClientRect().top < innerHeight")
+        .await;
+    viewer.shows_what_is_stored("ethereum", "usd", "15m").await;
     viewer.browser.assert_clean().await;
 }
 
