@@ -46,6 +46,12 @@ pub fn tick(instrument: &Instrument, event_ms: i64) -> FeedMessage {
     message(RecordKind::Tick, instrument, event_ms, codec::single(&tick_line(instrument, event_ms)))
 }
 
+/// A message of one quote: a tick of one moment, with this price.
+pub fn quote(instrument: &Instrument, event_ms: i64, close: f64) -> FeedMessage {
+    let line = TickLine { grain_ms: None, close, ..tick_line(instrument, event_ms) };
+    message(RecordKind::Tick, instrument, event_ms, codec::single(&line))
+}
+
 /// A message of several ticks in rising order.
 pub fn packed(instrument: &Instrument, times: impl IntoIterator<Item = i64>) -> FeedMessage {
     let (mut pack, mut last) = (codec::Pack::default(), 0);

@@ -35,6 +35,7 @@ mod live_results;
 mod network;
 mod objects;
 mod operator;
+mod page;
 mod parquet;
 mod permissions;
 mod plots;

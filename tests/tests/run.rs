@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use pipeline_tests::attacker::Attacker;
 use pipeline_tests::process::signal;
-use pipeline_tests::programs::{fail, programs};
+use pipeline_tests::programs::{descendants, fail, programs};
 use pipeline_tests::server::checkout;
 use pipeline_tests::test_pipeline::{TABLES, sample, sample_lines};
 use pipeline_tests::ticks::minutes;
@@ -92,13 +92,6 @@ impl Drop for Script {
             self.0.wait().unwrap();
         }
     }
-}
-
-/// The descendants of a process.
-fn descendants(id: u32) -> Vec<u32> {
-    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-    let children = children.split_whitespace().map(|child| child.parse().unwrap());
-    children.flat_map(|child: u32| [vec![child], descendants(child)].concat()).collect()
 }
 
 /// The listening addresses of a process in the kernel's form: hexadecimal address and port.
