@@ -34,6 +34,7 @@ mod live_results;
 mod network;
 mod objects;
 mod operator;
+mod page_modules;
 mod parquet;
 mod permissions;
 mod poison;
