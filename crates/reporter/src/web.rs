@@ -1,5 +1,6 @@
 //! `reporter run`: the web page. It needs no internet access and writes nothing.
 
+mod assets;
 mod page_state;
 mod pipeline_status;
 mod plot_file;
@@ -16,7 +17,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
@@ -27,6 +28,7 @@ use service::{Code, ConnectionLimits, HealthArgs, Shutdown, WithCode};
 use snapshot::{Choice, LiveSnapshot, TablesSnapshot};
 use store::paths;
 use tokio::net::TcpListener;
+use tower_http::compression::CompressionLayer;
 
 use crate::view::View;
 
@@ -55,6 +57,14 @@ const BOUNDS: ConnectionLimits = ConnectionLimits::of_connections(512);
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// Headers of every answer that does not have them.
+const HEADERS: [(HeaderName, &str); 4] = [
+    (CONTENT_SECURITY_POLICY, POLICY),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (REFERRER_POLICY, "no-referrer"),
+    (CACHE_CONTROL, "no-cache"),
+];
+
 /// Serves the page until shutdown. The page is available at once and shows what is missing.
 ///
 /// # Errors
@@ -69,35 +79,33 @@ pub async fn run(args: &PageArgs, nats: &NatsArgs, shutdown: &Shutdown) -> anyho
     shared.health.serve(&args.health, shutdown.clone()).await?;
     tracing::info!("the page is at http://{}/", listener.local_addr()?);
     let hosts = args.health.allowed_hosts.clone();
-    let served = service::serve(listener, routes(shared.clone()), hosts, BOUNDS, shutdown.clone());
+    let served = service::serve(listener, routes(shared.clone())?, hosts, BOUNDS, shutdown.clone());
     let served = async { tokio::spawn(served).await.context("the page is no longer served") };
     let fed = async { Ok(view_updater::follow(&shared, nats, shutdown).await?) };
     tokio::try_join!(served, fed)?;
     Ok(())
 }
 
-fn routes(shared: Arc<PageState>) -> Router {
-    let asset = |kind: &'static str, text: &'static str| get(move || async move { ([(CONTENT_TYPE, kind)], text) });
-    Router::new()
-        .route("/", asset("text/html; charset=utf-8", include_str!("web/index.html")))
-        .route("/app.js", asset("text/javascript; charset=utf-8", include_str!("web/app.js")))
-        .route("/style.css", asset("text/css; charset=utf-8", include_str!("web/style.css")))
-        .route("/icon.svg", asset("image/svg+xml", include_str!("web/icon.svg")))
+fn routes(shared: Arc<PageState>) -> anyhow::Result<Router> {
+    Ok(Router::new()
+        .merge(assets::routes()?)
         .route("/live.json", get(live))
         .route("/tables.json", get(tables))
         .route("/plot.png", get(plot))
         .route("/health", get(health_line))
+        // Text that is made for each answer; it leaves out events, pictures and files that are compressed already.
+        .layer(CompressionLayer::new())
         .layer(from_fn(with_headers))
-        .with_state(shared)
+        .with_state(shared))
 }
 
 async fn with_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    for (name, value) in HEADERS {
+        // An answer may have its own.
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
     response
 }
 
