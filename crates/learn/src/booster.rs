@@ -190,12 +190,18 @@ impl Model {
         Ok(self.booster.save_buffer(true)?)
     }
 
+    /// Whether the bytes are one whole UBJSON object, as a model file is. XGBoost trusts all else in a file, so a caller
+    /// compares its digest before it is read.
+    pub fn is_whole_file(bytes: &[u8]) -> bool {
+        ubjson::is_whole_object(bytes)
+    }
+
     /// Reads a model file. It does not hold the number of `threads`.
     ///
     /// # Errors
     /// The bytes are not a model, or not all of one.
     pub fn from_bytes(bytes: &[u8], threads: usize) -> Result<Self, BoosterError> {
-        if !ubjson::is_whole_object(bytes) {
+        if !Self::is_whole_file(bytes) {
             return Err(BoosterError::CutShort { bytes: bytes.len() });
         }
         let mut booster = Booster::load_buffer(bytes)?;

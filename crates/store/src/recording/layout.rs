@@ -302,7 +302,7 @@ impl LayoutWords {
             column_count: columns.titles().len(),
             has_header: *has_header,
             notes: [separator, decimal, stamp].into_iter().flatten().collect(),
-            remark: format.remark(),
+            remark: format.remark().filter(|_| !format.has_volume_in_quote() || columns.has(Slot::QuoteVolume)),
             rows,
         }
     }
