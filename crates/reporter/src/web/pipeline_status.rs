@@ -6,9 +6,11 @@ use std::time::Duration;
 use bus::progress::{self, is_in_use, standings};
 use bus::stream::{STEPS, Step};
 use bus::{Connection, Error};
+use market::EventTime;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::query::rows::{PipelineRow, SourceState, StepRow};
 use crate::summary::MarketCounts;
 
 /// Last known status of the pipeline.
@@ -56,7 +58,31 @@ pub(super) struct StepStatus {
     pub(super) has_begun: bool,
 }
 
+/// Age of the newest price up to which a source is live: a few polls of a slow one.
+const LIVE_MS_MAX: i64 = 900_000;
+
 impl PipelineStatus {
+    /// Returns the state as of `now_ms`; `newest` are event time and known time of the newest price.
+    pub(super) fn row(&self, newest: Option<(EventTime, EventTime)>, now_ms: i64) -> PipelineRow {
+        let steps = self.steps.iter().map(|step| {
+            let &StepStatus { service, behind, has_begun } = step;
+            StepRow { service, behind, has_begun, instances: 0 }
+        });
+        PipelineRow {
+            connected: self.is_connected,
+            source: match newest {
+                None => SourceState::None,
+                Some((_, known)) if now_ms - known.ms() <= LIVE_MS_MAX => SourceState::Live,
+                Some(_) => SourceState::Finished,
+            },
+            rate_per_s: 0.0,
+            steps: steps.collect(),
+            credits: None,
+            newest_event_ms: newest.map(|(event, _)| event.ms()),
+            as_of_ms: now_ms,
+        }
+    }
+
     /// Reads the positions and the ends of their inputs.
     ///
     /// # Errors
