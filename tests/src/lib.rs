@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod attacker;
+pub mod browser;
 pub mod cluster;
 pub mod coingecko;
 pub mod container;
@@ -27,6 +28,7 @@ pub mod programs;
 pub mod proxy;
 pub mod readers;
 pub mod s3;
+pub mod served_page;
 pub mod server;
 pub mod test_pipeline;
 pub mod ticks;

@@ -78,6 +78,11 @@ pub fn children(parent: u32) -> Vec<u32> {
     ids.split_whitespace().map(|id| id.parse().unwrap()).filter(|id| is_alive(*id)).collect()
 }
 
+/// The running descendants of a process, children before their own.
+pub fn descendants(id: u32) -> Vec<u32> {
+    children(id).into_iter().flat_map(|child| [vec![child], descendants(child)].concat()).collect()
+}
+
 /// Whether a process that is no child of this one still runs.
 pub fn is_alive(id: u32) -> bool {
     // A process that ended but was not waited for has an empty command line.

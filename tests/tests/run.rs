@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use pipeline_tests::attacker::Attacker;
 use pipeline_tests::process::signal;
-use pipeline_tests::programs::{fail, programs};
+use pipeline_tests::programs::{descendants, fail, programs};
 use pipeline_tests::server::checkout;
 use pipeline_tests::test_pipeline::{TABLES, sample, sample_lines};
 use pipeline_tests::ticks::minutes;
@@ -64,9 +64,21 @@ fn two_concurrent_runs_give_the_same_tables() {
     for name in ["rows", "r2", "r2_return", "rmse", "mae", "baseline_rmse", "skill"] {
         assert!(metrics[name].is_number(), "{name}: {metrics}");
     }
-    for name in ["output_plot.png", "predictions.parquet", "predictions.parquet.zip", "model.ubj", "model-card.json"] {
+    let files = [
+        "output_plot.png",
+        "report.html",
+        "predictions.parquet",
+        "predictions.parquet.zip",
+        "model.ubj",
+        "model-card.json",
+    ];
+    for name in files {
         assert!(std::fs::metadata(first.join(name)).unwrap().len() > 0, "{name}");
     }
+    let report = std::fs::read_to_string(first.join("report.html")).unwrap();
+    let figures = ["rmse", "mae", "baseline_rmse", "skill"].map(|name| metrics[name].as_f64().unwrap());
+    assert!(figures.iter().all(|figure| report.contains(&format!("<data value=\"{figure}\">"))), "{figures:?}");
+    assert!(report.contains(">44,512</data>") && report.contains("Day by day") && report.len() < 2 << 20);
     assert!(!first.join(".state").exists(), "a finished run leaves only its results");
 }
 
@@ -80,13 +92,6 @@ impl Drop for Script {
             self.0.wait().unwrap();
         }
     }
-}
-
-/// The descendants of a process.
-fn descendants(id: u32) -> Vec<u32> {
-    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-    let children = children.split_whitespace().map(|child| child.parse().unwrap());
-    children.flat_map(|child: u32| [vec![child], descendants(child)].concat()).collect()
 }
 
 /// The listening addresses of a process in the kernel's form: hexadecimal address and port.
@@ -166,6 +171,7 @@ fn too_few_rows_leave_every_table_and_no_model() {
     }
     assert_eq!(json(&out.join("metrics.json"))["ticks"], 10);
     assert!(!out.join("model.ubj").exists() && !out.join("output_plot.png").exists());
+    assert!(!out.join("report.html").exists());
 }
 
 /// The first rows of the sample; every 50th row has its low above its high.

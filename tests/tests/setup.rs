@@ -30,9 +30,14 @@ fn setup_in(dir: &Path) -> PathBuf {
 fn test_only_tools_are_installed_by_package_name() {
     let dir = tempfile::tempdir().unwrap();
     let path_of_setup = setup_in(dir.path());
-    for (program, package) in
-        [("shellcheck", "shellcheck"), ("systemd-analyze", "systemd"), ("ip", "iproute2"), ("openssl", "openssl")]
-    {
+    for (program, package) in [
+        ("shellcheck", "shellcheck"),
+        ("systemd-analyze", "systemd"),
+        ("ip", "iproute2"),
+        ("openssl", "openssl"),
+        ("chromium", "chromium"),
+        ("chromedriver", "chromium-driver"),
+    ] {
         let path = path_without(&[program, "apt-get"]);
         let mut setup = Command::new(&path_of_setup);
         let (code, error) = fail(setup.args(["--quiet", "--test"]).env("PATH", path.path()));

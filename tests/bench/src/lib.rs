@@ -17,6 +17,7 @@ pub mod live_feed;
 pub mod machine;
 pub mod markdown;
 pub mod overload;
+pub mod page_speed;
 pub mod peers;
 pub mod picture;
 pub mod pipeline;

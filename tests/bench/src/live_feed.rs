@@ -223,7 +223,7 @@ impl Schedule {
         FIRST_MS + number as i64 * self.step_ms()
     }
 
-    fn number_at(self, event_ms: i64) -> u64 {
+    pub(super) fn number_at(self, event_ms: i64) -> u64 {
         ((event_ms - FIRST_MS) / self.step_ms()) as u64
     }
 

@@ -14,7 +14,8 @@ use bench::machine::{self, Machine};
 use bench::report::{self, Figure};
 use bench::takeover::{self, How};
 use bench::{
-    archive, attack, audit, footprint, growth, idle, latency, markdown, overload, peers, picture, recovery, replay,
+    archive, attack, audit, footprint, growth, idle, latency, markdown, overload, page_speed, peers, picture, recovery,
+    replay,
 };
 use clap::{Parser, ValueEnum};
 use futures::FutureExt;
@@ -84,6 +85,8 @@ enum Part {
     Learning,
     /// The cost of an audit
     Audit,
+    /// The page in a browser, and its live events under 500 readers
+    Page,
     /// Spark, Flink and Polars at the same work
     Peers,
 }
@@ -205,6 +208,9 @@ async fn measure(args: Args, found: Found) -> anyhow::Result<()> {
     }
     if is_asked(Part::Audit) {
         add(audit::measure(effort, line).await?);
+    }
+    if is_asked(Part::Page) {
+        add(page_speed::measure(effort, line).await?);
     }
     if args.peers || args.only == Some(Part::Peers) {
         add(peers::measure(effort.runs, line).await?);

@@ -393,7 +393,7 @@ pub struct PipelineRow {
     pub rate_per_s: f64,
     /// The steps, upstream first; empty before their positions are known.
     pub steps: Vec<StepRow>,
-    /// Credits of the live source; absent for a recording, and before the first request.
+    /// Credits of the account that made the last request to a live source; absent before the first one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credits: Option<CreditsRow>,
     /// Event time of the newest price of all instruments.
@@ -428,8 +428,9 @@ pub struct StepRow {
     pub behind: u64,
     /// Whether the step has ever committed.
     pub has_begun: bool,
-    /// Number of instances that share its partitions.
-    pub instances: u32,
+    /// Number of living instances, standby ones included; absent if it cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instances: Option<u32>,
 }
 
 /// Credits of an account at a live source.
@@ -437,11 +438,13 @@ pub struct StepRow {
 pub struct CreditsRow {
     /// Name of the plan.
     pub plan: String,
-    /// Requests left in the current month.
-    pub left: u64,
-    /// Requests that the producers may send in a month.
-    pub budget: u64,
-    /// Time between two polls.
+    /// Requests left in the current month; absent without a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left: Option<u64>,
+    /// Requests that the account may make in a month; absent without a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<u64>,
+    /// Time between two polls, as the producer has chosen it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval_ms: Option<i64>,
 }

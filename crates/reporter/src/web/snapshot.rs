@@ -5,8 +5,9 @@ use market::profile::HourOfDayLine;
 use market::{Candle, EventTime, Span, Window};
 use serde::{Deserialize, Serialize};
 
-use super::pipeline_status::{PipelineStatus, StepStatus};
 use crate::number::{PriceFormat, number};
+use crate::query::pipeline::PipelineStatus;
+use crate::query::rows::StepRow;
 use crate::view::{InstrumentView, Name, View};
 
 /// Rows of a table on the page.
@@ -74,7 +75,7 @@ pub(super) struct HealthReport {
     /// The report as one line of text.
     pub(super) line: String,
     connected: bool,
-    steps: Vec<StepStatus>,
+    steps: Vec<StepRow>,
     accepted: u64,
     filled: u64,
     duplicate: u64,

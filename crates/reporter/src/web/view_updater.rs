@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::events::live::Load;
 use super::events::{Held, HeldMessage};
 use super::page_state::PageState;
-use super::pipeline_status::{InputEnds, PipelineStatus};
+use crate::query::pipeline::PipelineWatch;
 use crate::view::kind_of;
 use crate::view::records::{Depth, StoredRecords};
 
@@ -42,7 +42,7 @@ pub(super) async fn follow(shared: &PageState, nats: &NatsArgs, shutdown: &Shutd
     let Some(connection) = Connection::wait(nats, Some(crate::user::USER), &shared.health, shutdown).await? else {
         return Ok(());
     };
-    shared.status().is_connected = true;
+    shared.connected(&connection);
     let required = async |stream| wait_for(|| topology::require(&connection, stream), &shared.health, shutdown).await;
     for stream in [Stream::Market, Stream::Stats] {
         let Some(_) = required(stream).await? else { return Ok(()) };
@@ -244,11 +244,11 @@ fn shown_kinds(stream: Stream) -> impl Iterator<Item = RecordKind> {
 /// Looks at the steps periodically and whenever the connection is lost or back, forever.
 async fn watch_steps(shared: &PageState, connection: &Connection) -> Result<(), Error> {
     let pulse = shared.health.pulse("looking at the steps");
-    let mut ends = InputEnds::default();
+    let mut watch = PipelineWatch::new(connection);
     let mut epoch = connection.epoch();
     loop {
         epoch.borrow_and_update();
-        pulse.during(refresh(shared, connection, &mut ends)).await;
+        pulse.during(refresh(shared, connection, &mut watch)).await;
         tokio::select! {
             () = sleep(STATUS_INTERVAL) => {}
             // The sender lives as long as the connection.
@@ -257,9 +257,9 @@ async fn watch_steps(shared: &PageState, connection: &Connection) -> Result<(), 
     }
 }
 
-async fn refresh(shared: &PageState, connection: &Connection, ends: &mut InputEnds) {
+async fn refresh(shared: &PageState, connection: &Connection, watch: &mut PipelineWatch) {
     if connection.client().connection_state() == State::Connected {
-        match PipelineStatus::read(connection, ends).await {
+        match watch.look().await {
             Ok(status) => *shared.status() = status,
             Err(error) => tracing::debug!(%error, "cannot read the status of the steps"),
         }

@@ -1,0 +1,38 @@
+//! The browser's logs: errors of the console, and the addresses that the page asked.
+
+use serde_json::Value;
+
+use super::Browser;
+
+/// The level of errors.
+const ERROR: &str = "SEVERE";
+/// The event of a request.
+const REQUEST: &str = "Network.requestWillBeSent";
+
+impl Browser {
+    /// The errors on the console since the last call.
+    pub async fn errors(&self) -> Vec<String> {
+        let entries = self.session.get_log("browser").await.unwrap();
+        entries.into_iter().filter(|entry| entry.level == ERROR).map(|entry| entry.message).collect()
+    }
+
+    /// The addresses that the page asked since the last call.
+    pub async fn requests(&self) -> Vec<String> {
+        let entries = self.session.get_log("performance").await.unwrap();
+        let url = |message: &str| {
+            let event: Value = serde_json::from_str(message).ok()?;
+            let event = &event["message"];
+            (event["method"] == REQUEST).then(|| event["params"]["request"]["url"].as_str().map(str::to_owned))?
+        };
+        entries.iter().filter_map(|entry| url(&entry.message)).collect()
+    }
+
+    /// Asserts that nothing was wrong since the last call: no error on the console, and no request to another server
+    /// than the page's.
+    pub async fn assert_clean(&self) {
+        let origin: String = self.value("location.origin").await;
+        let foreign: Vec<_> =
+            self.requests().await.into_iter().filter(|url| !url.starts_with(&format!("{origin}/"))).collect();
+        assert_eq!((self.errors().await, foreign), (vec![], vec![]));
+    }
+}
