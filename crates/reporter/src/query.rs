@@ -115,7 +115,7 @@ impl Query {
         let part = part((None, None), question.limit, cursor(&question.cursor, SCORES)?)?;
         let read = async |connection: Connection| {
             let of = forecasts::Forecasts { connection: &connection, instrument: &instrument, recipe: question.recipe };
-            Ok((of.pending().await?, of.scored(part).await?))
+            Ok::<_, Error>((of.pending().await?, of.scored(part).await?))
         };
         let (pending, Page { rows: scored, next }) = self.read(read).await?;
         Ok(Forecasts { pending, scored, next: next.map(|key| Cursor { of: SCORES, key }.to_string()) })
@@ -127,7 +127,7 @@ impl Query {
         self.known(&instrument, |_| ())?;
         let read = async |connection: Connection| {
             let of = forecasts::Forecasts { connection: &connection, instrument: &instrument, recipe: question.recipe };
-            Ok(Models { models: of.models().await?, live: of.live().await? })
+            Ok::<_, Error>(Models { models: of.models().await?, live: of.live().await? })
         };
         self.read(read).await
     }

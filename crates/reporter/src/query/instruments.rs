@@ -15,7 +15,7 @@ const COMPARED_MAX: Span = Span::HOUR;
 pub(super) fn page(view: &View, search: &str, after: Option<&Name>, limit: usize) -> Instruments {
     let search = search.to_lowercase();
     let matches = |(coin, quote): &Name| search.is_empty() || format!("{coin}/{quote}").contains(&search);
-    let rest = view.instruments().filter(|(name, _)| after.is_none_or(|after| *name > after) && matches(name));
+    let rest = view.instruments().filter(|&(name, _)| after.is_none_or(|after| name > after) && matches(name));
     let mut rows: Vec<_> = rest.take(limit.saturating_add(1)).collect();
     let has_more = rows.len() > limit;
     rows.truncate(limit);
