@@ -29,6 +29,8 @@ pub enum Told {
     Both,
     /// Candles with the volume in coins.
     Volume,
+    /// Candles with the volume in quote currency.
+    Value,
     /// Prices alone.
     Prices,
     /// Prices and sizes of trades.
@@ -98,7 +100,7 @@ pub const FORMATS: [WrittenFormat; 20] = [
         "Bitstamp minutes on Kaggle: seconds, NaN where nothing was traded",
         bitstamp,
     ),
-    format("yahoo", "csv", Told::Volume, "Yahoo Finance and yfinance: Adj Close, null where there is no price", yahoo),
+    format("yahoo", "csv", Told::Value, "Yahoo Finance and yfinance: Adj Close, null where there is no price", yahoo),
     format("coingecko", "csv", Told::Prices, "CoinGecko's historical data export: snapped_at", coingecko),
     format(
         "tradingview",
@@ -163,6 +165,7 @@ pub fn own(rows: &[FormatRow], told: Told) -> Vec<u8> {
     let header = match told {
         Told::Both => "timestamp_ms,open,high,low,close,volume,quote_volume",
         Told::Volume => "timestamp_ms,open,high,low,close,volume",
+        Told::Value => "timestamp_ms,open,high,low,close,quote_volume",
         Told::Prices => "timestamp_ms,price",
         Told::Trades => "timestamp_ms,price,volume",
     };
@@ -172,6 +175,7 @@ pub fn own(rows: &[FormatRow], told: Told) -> Vec<u8> {
         match told {
             Told::Both => format!("{},{open},{high},{low},{close},{volume},{quote_volume}", row.ms),
             Told::Volume => format!("{},{open},{high},{low},{close},{volume}", row.ms),
+            Told::Value => format!("{},{open},{high},{low},{close},{quote_volume}", row.ms),
             Told::Prices => format!("{},{close}", row.ms),
             Told::Trades => format!("{},{close},{volume}", row.ms),
         }
@@ -242,7 +246,7 @@ fn bitstamp(rows: &[FormatRow]) -> Vec<u8> {
 fn yahoo(rows: &[FormatRow]) -> Vec<u8> {
     text("Datetime,Open,High,Low,Close,Adj Close,Volume", rows.iter(), |row| {
         let close = &row.prices()[3];
-        format!("{}+00:00,{},{close},{}", row.iso(), row.prices().join(","), row.volume())
+        format!("{}+00:00,{},{close},{}", row.iso(), row.prices().join(","), row.quote_volume())
     })
 }
 

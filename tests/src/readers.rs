@@ -49,27 +49,13 @@ fn write_ticks(dir: &Path) -> anyhow::Result<()> {
 
 fn bar(seq: i64) -> Tick {
     let (event, close) = (EventTime(BEGIN_MS + seq * 60_000), 8_000.0 + seq as f64);
-    Tick {
-        event,
-        grain: Some(Span::MINUTE),
-        complete: None,
-        id: None,
-        open: close - 2.0,
-        high: close + 4.0,
-        low: close - 8.0,
-        close,
-        volume: Some(seq as f64),
-        quote_volume: Some(2.0 * seq as f64),
-        filled: false,
-        feed_seq: 1,
-    }
+    let bar = Tick::bar(event, Span::MINUTE, [close - 2.0, close + 4.0, close - 8.0, close]);
+    Tick { volume: Some(seq as f64), quote_volume: Some(2.0 * seq as f64), feed_seq: 1, ..bar }
 }
 
 fn trade(seq: i64) -> Tick {
-    let (complete, id) = (Some(Span(59_999)), Some(ID));
-    let (open, high, low, close) = (TINY, TINY, TINY, TINY);
-    let (volume, quote_volume, filled) = (None, None, seq % 3 == 0);
-    Tick { grain: None, complete, id, open, high, low, close, volume, quote_volume, filled, ..bar(seq) }
+    let point = Tick::point(bar(seq).event, TINY);
+    Tick { complete: Some(Span(59_999)), id: Some(ID), filled: seq % 3 == 0, feed_seq: 1, ..point }
 }
 
 fn write_predictions(dir: &Path) -> anyhow::Result<()> {

@@ -157,20 +157,8 @@ pub fn sample_candles(name: &str) -> anyhow::Result<Vec<Tick>> {
         let line = line?;
         let fields: Vec<_> = line.split(',').map(str::parse::<f64>).collect::<Result<_, _>>()?;
         let &[event, open, high, low, close, volume] = &fields[..] else { anyhow::bail!("not a candle: {line}") };
-        Ok(Tick {
-            event: EventTime(event as i64),
-            grain: Some(Span::MINUTE),
-            complete: None,
-            id: None,
-            open,
-            high,
-            low,
-            close,
-            volume: Some(volume),
-            quote_volume: None,
-            filled: false,
-            feed_seq: 0,
-        })
+        let bar = Tick::bar(EventTime(event as i64), Span::MINUTE, [open, high, low, close]);
+        Ok(Tick { volume: Some(volume), ..bar })
     };
     sample_lines(name)?.skip(1).map(candle).collect()
 }

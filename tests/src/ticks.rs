@@ -6,14 +6,11 @@ use bus::publish::{FeedMessage, Receipt, publish};
 use bus::{Connection, RecordKind, codec, subject};
 use bytes::Bytes;
 use futures::future::join_all;
-use market::Instrument;
 use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
+use market::{EventTime, Instrument, Span, Tick};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-
-/// Grain of every tick.
-const GRAIN_MS: i64 = 1_000;
 
 /// The instrument of most tests.
 pub fn bitcoin() -> Instrument {
@@ -39,27 +36,9 @@ pub fn instruments(partitions: u32) -> Vec<Instrument> {
 
 /// A one-second tick of an instrument, whose close encodes its time.
 pub fn tick_line(instrument: &Instrument, event_ms: i64) -> TickLine<'static> {
-    TickLine {
-        coin: instrument.coin().to_owned().into(),
-        quote: instrument.quote().to_owned().into(),
-        event_ms,
-        grain_ms: Some(GRAIN_MS),
-        complete_ms: None,
-        id: None,
-        open: None,
-        high: None,
-        low: None,
-        close: 100.0 + (event_ms % 1_000_003) as f64 / 1e4,
-        volume: None,
-        quote_volume: None,
-        filled: false,
-        ingest_ms: event_ms,
-        source: None,
-        market_cap: None,
-        volume_24h: None,
-        high_24h: None,
-        low_24h: None,
-    }
+    let close = 100.0 + (event_ms % 1_000_003) as f64 / 1e4;
+    let tick = Tick::bar(EventTime(event_ms), Span::SECOND, [close; 4]);
+    TickLine::new(instrument.coin().to_owned(), instrument.quote().to_owned(), &tick, event_ms)
 }
 
 /// A message of one tick; instrument and time determine its id.

@@ -31,22 +31,7 @@ fn bitcoin() -> Instrument {
 }
 
 fn tick(event: i64) -> Tick {
-    let close = event as f64 / 7.0;
-    let (event, grain) = (EventTime(event), Some(Span::MINUTE));
-    Tick {
-        event,
-        grain,
-        complete: None,
-        id: None,
-        open: close,
-        high: close,
-        low: close,
-        close,
-        volume: None,
-        quote_volume: None,
-        filled: false,
-        feed_seq: 1,
-    }
+    Tick::bar(EventTime(event), Span::MINUTE, [event as f64 / 7.0; 4])
 }
 
 /// Continues an archive up to [`FILES`] files of one row each, merging them on the way; counts the rows confirmed as

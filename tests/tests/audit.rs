@@ -21,7 +21,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use stream_processor::Processing;
 
-use crate::same_candles::{instruments, records, turns};
+use crate::same_candles::records::{instruments, records, turns};
 
 const MONTH: &str = "btcusdt_1m_2020-03.csv.gz";
 /// 2020-03-01T00:00:00Z.

@@ -221,6 +221,20 @@ async fn a_paid_key_uses_its_host_header_and_limits() {
     assert!(code == 2 && error.contains("10011") && error.contains("COINGECKO_PLAN"), "{code} {error}");
 }
 
+/// At a restart the limits of the smallest paid plan may be spent before those of the key are known.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paid_key_goes_on_beyond_the_smallest_plan() {
+    let (pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
+    source.subscribe(Plan::Pro);
+    source.set("bitcoin", 1.0, now_ms());
+    budget(&pipeline, &source, &["--plan", "pro", "--spent", "150000"]);
+    let mut command = pipeline.program("producer");
+    command.args(["run", "--source", "coingecko", "--coin", "bitcoin", "--base-url", source.url(), "--plan", "pro"]);
+    let producer = Watched::start(command.args(["--history", "0"]).env("COINGECKO_API_KEY", KEY), |_| ());
+    eventually("it is ready", || producer.is_ready());
+    assert_eq!(producer.metric("credits_left"), Some(349_998.0));
+}
+
 /// Without an answer to the question for limits the smallest paid plan counts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paid_key_without_known_limits_has_the_smallest_plan() {
@@ -235,21 +249,59 @@ async fn a_paid_key_without_known_limits_has_the_smallest_plan() {
     assert_eq!(producer.metric("credits_left"), Some(99_998.0));
 }
 
-/// NATS is away while prices are polled: their calls are counted when it is back.
+/// A request whose credit NATS cannot record is not sent, so a kill meanwhile loses no count. Polling goes on afterwards.
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_while_nats_is_away_are_counted_afterwards() {
+async fn no_credit_is_spent_while_nats_is_away() {
     let (mut pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
     source.set("bitcoin", 1.0, now_ms());
-    let producer = Running::start(&mut with_key(&pipeline, &source, "50ms"));
+    let mut producer = Watched::start(&mut with_key(&pipeline, &source, "50ms"), |_| ());
     source.wait_for_polls(3);
     pipeline.server.kill();
-    source.wait_for_polls(10);
+    eventually("it says so", || producer.page("/readyz").1.contains("NATS is away"));
+    let made = source.seen().len();
+    // The command waits for the server, longer than many intervals.
+    let mut budget = pipeline.program("producer");
+    let (_, error) = fail(budget.args(["budget", "--base-url", source.url()]).env("COINGECKO_API_KEY", KEY));
+    assert!(!error.contains("SuperSecret"), "{error}");
+    assert_eq!(source.seen().len(), made, "it asks for nothing");
+    assert_eq!(producer.page("/healthz").0, 200);
+    producer.process.kill();
     pipeline.server.start_again();
-    source.wait_for_polls(20);
-    producer.terminate();
-    drop(producer);
-    let (made, counted) = (source.seen().len() as u64, spent(&pipeline, &source));
-    assert!((made..=made + 3).contains(&counted), "{counted} counted of {made} calls");
+    let counted = spent(&pipeline, &source);
+    assert!((made as u64..=made as u64 + 1).contains(&counted), "{counted} counted of {made} calls");
+
+    let producer = Watched::start(&mut with_key(&pipeline, &source, "50ms"), |_| ());
+    source.wait_for_polls(1);
+    pipeline.server.kill();
+    eventually("it says so", || producer.page("/readyz").1.contains("NATS is away"));
+    pipeline.server.start_again();
+    source.wait_for_polls(3);
+    eventually("it is ready again", || producer.is_ready());
+}
+
+/// A single tick costs a credit too.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_request_of_fetch_is_counted_if_nats_answers() {
+    let (mut pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
+    source.set("bitcoin", 1.0, now_ms());
+    let fetch = |pipeline: &TestPipeline| {
+        let mut command = pipeline.program("producer");
+        command.args(["fetch", "--base-url", source.url()]).env("COINGECKO_API_KEY", KEY);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(!fetch(&pipeline).contains("not counted"));
+    assert_eq!(spent(&pipeline, &source), 1);
+    // Also beyond the credits: a person asked for it.
+    budget(&pipeline, &source, &["--spent", "10000"]);
+    assert!(!fetch(&pipeline).contains("not counted"));
+    assert_eq!(spent(&pipeline, &source), 10_001);
+    pipeline.server.kill();
+    let said = fetch(&pipeline);
+    assert!(said.contains("this request is not counted") && said.contains("producer budget --spent"), "{said}");
+    assert!(!said.contains("SuperSecret"), "{said}");
+    assert_eq!(source.seen().len(), 3);
 }
 
 /// The calls of a history respect the minute, and prices come meanwhile.

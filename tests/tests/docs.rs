@@ -28,11 +28,12 @@ const NOT_RUN: [(&str, &str); 7] = [
 /// Commands that run until stopped, by a part of their text.
 const ENDLESS: [&str; 2] = ["reporter watch", "stream-processor run"];
 /// Pages whose commands are run by other tests.
-const ELSEWHERE: [(&str, &str); 4] = [
+const ELSEWHERE: [(&str, &str); 5] = [
     ("OPERATIONS.md", "tests/operator types its commands"),
     ("deploy/README.md", "needs systemd, or three machines"),
     ("CONTRIBUTING.md", "builds and tests the checkout, as CI does"),
     ("docs/testing.md", "runs the tests, this one among them"),
+    ("docs/api.md", "needs a reporter; the test in api.rs types its commands"),
 ];
 
 #[test]

@@ -61,9 +61,10 @@ async fn the_same_rows_give_the_same_tables_in_every_format() {
 }
 
 /// Coins whose recording is our own CSV.
-const REFERENCES: [(Told, &str); 4] = [
+const REFERENCES: [(Told, &str); 5] = [
     (Told::Both, "own-both"),
     (Told::Volume, "own-volume"),
+    (Told::Value, "own-value"),
     (Told::Prices, "own-prices"),
     (Told::Trades, "own-trades"),
 ];

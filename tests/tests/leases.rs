@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bus::Connection;
-use bus::lease::{Change, LeaderLease, Leases, living, owners};
+use bus::lease::{Census, Change, LeaderLease, Leases, living, owners};
 use bus::topology::Limits;
 use market::Instrument;
 use pipeline_tests::programs::{NEVER, Running, eventually, fail};
@@ -69,6 +69,7 @@ async fn instances_share_partitions_as_they_come_and_go() {
     let mut second = pipeline.start("stream-processor");
     round().await;
     eventually_shares(&admin, &[8, 8]).await;
+    assert_eq!(Census::new(&admin, "stream-processor").look().await.unwrap(), 2);
     round().await;
     let mut third = pipeline.start("stream-processor");
     round().await;

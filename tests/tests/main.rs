@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod any_recording;
+mod api;
 mod archive;
 mod audit;
 mod backup;
@@ -37,6 +38,7 @@ mod operator;
 mod page;
 mod parquet;
 mod permissions;
+mod plots;
 mod poison;
 mod producer;
 mod random_formats;

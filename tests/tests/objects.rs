@@ -26,3 +26,22 @@ async fn an_object_is_read_whole_or_refused() {
     objects::delete(&trainer, "model").await.unwrap();
     assert_eq!(objects::get(&trainer, "model").await.unwrap(), None);
 }
+
+/// The reporter reads models for its plots, and may change none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reporter_sees_keys_and_changes_of_objects() {
+    let server = Server::with_streams().await;
+    let [trainer, reporter] = [server.connect("trainer").await, server.connect("reporter").await];
+    assert_eq!(objects::keys(&reporter).await.unwrap(), Vec::<String>::new());
+    assert_eq!(objects::next_change(&reporter, 1).await.unwrap(), None);
+    for key in ["bitcoin/usdt/returns/latest", "dogecoin/usdt/returns/latest"] {
+        objects::put(&trainer, key, b"4be1").await.unwrap();
+    }
+    let keys = objects::keys(&reporter).await.unwrap();
+    assert_eq!(keys, ["bitcoin/usdt/returns/latest", "dogecoin/usdt/returns/latest"]);
+    assert_eq!(objects::get(&reporter, &keys[0]).await.unwrap().as_deref(), Some(&b"4be1"[..]));
+    let (seq, first) = objects::next_change(&reporter, 1).await.unwrap().unwrap();
+    let (_, second) = objects::next_change(&reporter, seq + 1).await.unwrap().unwrap();
+    assert_eq!([first, second], [keys[0].clone(), keys[1].clone()]);
+    assert!(objects::put(&reporter, "model", b"other").await.is_err());
+}

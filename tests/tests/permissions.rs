@@ -62,6 +62,7 @@ const PUBLISHES: &[Publish] = &[
     ("$KV.BUDGETS.coingecko.x", "{}", &["producer"]),
     ("$KV.BUDGETS.other.x", "{}", &[]),
     ("$O.ARTIFACTS.M.x", "{}", &["trainer"]),
+    ("$O.ARTIFACTS.C.x", "{}", &["trainer"]),
     // Single messages.
     ("$JS.API.STREAM.MSG.DELETE.FEED", r#"{"seq":1}"#, &[]),
     ("$JS.API.STREAM.MSG.DELETE.MARKET", r#"{"seq":1}"#, &["stream-processor"]),
@@ -78,9 +79,11 @@ const PUBLISHES: &[Publish] = &[
     ("$JS.API.STREAM.MSG.GET.KV_LEASES", r#"{"seq":1}"#, &[]),
     ("$JS.API.STREAM.MSG.GET.KV_READERS", r#"{"seq":1}"#, &[]),
     ("$JS.API.STREAM.MSG.GET.KV_BUDGETS", r#"{"seq":1}"#, &[]),
-    ("$JS.API.DIRECT.GET.KV_BUDGETS", r#"{"seq":1}"#, &[]),
+    ("$JS.API.DIRECT.GET.KV_BUDGETS", r#"{"seq":1}"#, &["reporter"]),
     ("$JS.API.DIRECT.GET.KV_BUDGETS.$KV.BUDGETS.coingecko.x", "", &["producer"]),
-    ("$JS.API.STREAM.MSG.GET.OBJ_ARTIFACTS", r#"{"seq":1}"#, &["trainer"]),
+    ("$JS.API.STREAM.MSG.GET.OBJ_ARTIFACTS", r#"{"seq":1}"#, &["trainer", "reporter"]),
+    ("$JS.API.STREAM.INFO.OBJ_ARTIFACTS", "", &["trainer", "reporter"]),
+    ("$JS.API.DIRECT.GET.OBJ_ARTIFACTS.$O.ARTIFACTS.M.x", "", &["trainer", "reporter"]),
     ("$JS.API.DIRECT.GET.FEED", r#"{"seq":1}"#, &["producer", "aggregator"]),
     (
         "$JS.API.DIRECT.GET.MARKET",
@@ -92,7 +95,7 @@ const PUBLISHES: &[Publish] = &[
     (
         "$JS.API.DIRECT.GET.KV_LEASES",
         r#"{"multi_last":["$KV.>"]}"#,
-        &["producer", "stream-processor", "aggregator", "trainer"],
+        &["producer", "stream-processor", "aggregator", "trainer", "reporter"],
     ),
     ("$JS.API.DIRECT.GET.MARKET.checkpoint.market.0.position", "", &[]),
     ("$JS.API.DIRECT.GET.STATS.checkpoint.stats.0.position", "", &[]),
@@ -313,7 +316,16 @@ fn askable() -> Vec<(&'static str, Vec<(String, String)>)> {
     let asks: [(&str, &[(&str, &str)]); 7] = [
         ("viewer", &[(&last_price, "")]),
         ("reader", &[(&last_price, ""), ("$JS.API.STREAM.INFO.MARKET", ""), (create, &config), next]),
-        ("reporter", &[("$JS.API.STREAM.MSG.GET.FEED", of_seq), ("$JS.API.DIRECT.GET.MARKET", of_seq), next]),
+        (
+            "reporter",
+            &[
+                ("$JS.API.STREAM.MSG.GET.FEED", of_seq),
+                ("$JS.API.DIRECT.GET.MARKET", of_seq),
+                next,
+                leases,
+                ("$JS.API.DIRECT.GET.KV_BUDGETS", r#"{"multi_last":["$KV.>"]}"#),
+            ],
+        ),
         (
             "producer",
             &[

@@ -206,13 +206,15 @@ async fn a_slow_answer_is_waited_for_and_polls_do_not_pile_up() {
     assert!(seen[1].at - seen[0].at >= Duration::from_secs(1), "the second request came before the first answer");
 }
 
+/// Without credits to count, polling goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn while_nats_is_away_ticks_wait_and_come_in_order() {
     let (mut pipeline, source) = (TestPipeline::new().await, CoinGecko::start().await);
     // Far enough in the past that no observation below is ahead of its answer.
     let start = now_ms() - 60_000;
     source.set("bitcoin", 1.0, start);
-    let _producer = Running::start(&mut polling(&pipeline, &source, "bitcoin", INTERVAL));
+    let mut command = polling(&pipeline, &source, "bitcoin", INTERVAL);
+    let _producer = Running::start(command.env_remove("COINGECKO_CREDITS"));
     wait_for_events(&pipeline, "bitcoin", &[start]).await;
     pipeline.server.kill();
     let mut expected = vec![start];

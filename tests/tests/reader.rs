@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use bus::reader::{Delivery, Reader, ReaderEvent, Selection};
 use bus::stream::MARKET_STEP;
-use bus::{Connection, Stream, subject};
+use bus::{Connection, RecordKind, Stream, query, subject};
+use market::Instrument;
 use pipeline_tests::proxy::{Frame, Proxy, Treatment};
 use pipeline_tests::server::Server;
 use pipeline_tests::test_pipeline::TestPipeline;
-use pipeline_tests::ticks::publish_tick;
+use pipeline_tests::ticks::{publish_tick, publish_tick_of};
 use serde_json::Value;
 
 /// Longest wait for the next message. The client library's own ordered consumer stays silent for longer.
@@ -117,4 +118,30 @@ async fn two_hundred_crashed_starts_leave_room_for_another() {
     publish(&producer, 0..5).await;
     pipeline.wait_for_market();
     assert_eq!(pipeline.count("accepted"), 5);
+}
+
+/// Messages of one subject between others: a run has the next ones, up to a number, and says whether it is the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_has_the_next_messages_of_a_subject() {
+    let server = Server::with_streams().await;
+    let (producer, connection) = tokio::join!(server.connect("producer"), server.connect("aggregator"));
+    let other = Instrument::new("ethereum", "usd").unwrap();
+    for second in 0..10 {
+        publish(&producer, second..second + 1).await;
+        publish_tick_of(&producer, &other, 1_600_000_000_000 + second * 1_000).await;
+    }
+    let subject = subject::stored(Stream::Feed, subject::partition("bitcoin", "usd", 16), RecordKind::Tick, "bitcoin", "usd");
+    let run = async |from, count| {
+        let run = query::run_from(&connection, Stream::Feed, &subject, from, count).await.unwrap();
+        assert!(run.messages.iter().all(|message| message.subject == subject && !message.payload.is_empty()));
+        (run.messages.iter().map(|message| message.seq).collect::<Vec<_>>(), run.is_end)
+    };
+    assert_eq!(run(1, 3).await, (vec![1, 3, 5], false));
+    assert_eq!(run(4, 2).await, (vec![5, 7], false));
+    assert_eq!(run(14, 3).await, (vec![15, 17, 19], true));
+    assert_eq!(run(14, 100).await, (vec![15, 17, 19], true));
+    assert_eq!(run(19, 1).await, (vec![19], true));
+    assert_eq!(run(20, 5).await, (vec![], true));
+    let one = async |from| query::one_from(&connection, Stream::Feed, &subject, from).await.unwrap().map(|one| one.seq);
+    assert_eq!([one(1).await, one(2).await, one(20).await], [Some(1), Some(3), None]);
 }

@@ -64,9 +64,21 @@ fn two_concurrent_runs_give_the_same_tables() {
     for name in ["rows", "r2", "r2_return", "rmse", "mae", "baseline_rmse", "skill"] {
         assert!(metrics[name].is_number(), "{name}: {metrics}");
     }
-    for name in ["output_plot.png", "predictions.parquet", "predictions.parquet.zip", "model.ubj", "model-card.json"] {
+    let files = [
+        "output_plot.png",
+        "report.html",
+        "predictions.parquet",
+        "predictions.parquet.zip",
+        "model.ubj",
+        "model-card.json",
+    ];
+    for name in files {
         assert!(std::fs::metadata(first.join(name)).unwrap().len() > 0, "{name}");
     }
+    let report = std::fs::read_to_string(first.join("report.html")).unwrap();
+    let figures = ["rmse", "mae", "baseline_rmse", "skill"].map(|name| metrics[name].as_f64().unwrap());
+    assert!(figures.iter().all(|figure| report.contains(&format!("<data value=\"{figure}\">"))), "{figures:?}");
+    assert!(report.contains(">44,512</data>") && report.contains("Day by day") && report.len() < 2 << 20);
     assert!(!first.join(".state").exists(), "a finished run leaves only its results");
 }
 
@@ -159,6 +171,7 @@ fn too_few_rows_leave_every_table_and_no_model() {
     }
     assert_eq!(json(&out.join("metrics.json"))["ticks"], 10);
     assert!(!out.join("model.ubj").exists() && !out.join("output_plot.png").exists());
+    assert!(!out.join("report.html").exists());
 }
 
 /// The first rows of the sample; every 50th row has its low above its high.

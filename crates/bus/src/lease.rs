@@ -40,6 +40,8 @@ const TTL_MIN: Duration = Duration::from_millis(300);
 const TTL_MAX: Duration = Duration::from_secs(600);
 /// Time limit for leaving a group: the whole process has 5 seconds to stop.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
+/// Longest time between two looks of a census that counts as silence: after an outage of the server, no member is dead.
+const LOOK_APART_MAX: Duration = Duration::from_secs(4);
 
 /// Flags of every service whose instances share work.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -232,6 +234,35 @@ pub async fn living(connection: &Connection, group: &str) -> Result<Vec<SlotOwne
         }
         tokio::time::sleep(LOOK).await;
         table = bucket.look().await?;
+    }
+}
+
+/// A count of the living instances of a group, from one look to the next.
+#[derive(Debug)]
+pub struct Census {
+    bucket: Bucket,
+    here: Process,
+    silences: Silences,
+    looked_at: Option<Instant>,
+}
+
+impl Census {
+    /// Starts without a look.
+    pub fn new(connection: &Connection, group: &str) -> Self {
+        let bucket = Bucket::new(connection, group);
+        Self { bucket, here: Process::current(), silences: Silences::default(), looked_at: None }
+    }
+
+    /// Looks again, and returns the number of living instances. An instance that died on another machine counts until its
+    /// time to live has passed between two looks.
+    ///
+    /// # Errors
+    /// No answer, no bucket, or a missing permission.
+    pub async fn look(&mut self) -> Result<usize, Error> {
+        let table = self.bucket.look().await?;
+        let elapsed = self.looked_at.replace(Instant::now()).map_or(Duration::ZERO, |before| before.elapsed());
+        self.silences.observe(&table, elapsed.min(LOOK_APART_MAX));
+        Ok(self.silences.living(&table, &self.here).len())
     }
 }
 

@@ -53,6 +53,44 @@ pub async fn get(connection: &Connection, key: &str) -> Result<Option<Vec<u8>>, 
     }
 }
 
+/// Returns the sequence of the newest change of an object; 0 before the first.
+///
+/// # Errors
+/// As [`put`].
+pub async fn end(connection: &Connection) -> Result<u64, Error> {
+    Ok(stream_info(connection, ARTIFACTS_STREAM).await?.state.last_seq)
+}
+
+/// Returns the key of every object.
+///
+/// # Errors
+/// As [`put`].
+pub async fn keys(connection: &Connection) -> Result<Vec<String>, Error> {
+    let entries = query::subjects_of(connection, ARTIFACTS_STREAM, &entry("*")).await?;
+    Ok(entries.iter().filter_map(|subject| key_of(subject)).collect())
+}
+
+/// Returns the sequence and the key of the first change of an object at or after a sequence of the store's stream; `None`
+/// when there is none yet. A deletion is a change too.
+///
+/// # Errors
+/// As [`put`].
+pub async fn next_change(connection: &Connection, from: u64) -> Result<Option<(u64, String)>, Error> {
+    let Some(found) = query::next_in(connection, ARTIFACTS_STREAM, &entry("*"), from).await? else { return Ok(None) };
+    Ok(Some((found.message.seq, key_of(&found.message.subject).unwrap_or_default())))
+}
+
+/// Returns the subject of an object's entry, given its key in Base64.
+fn entry(key: &str) -> String {
+    format!("$O.{ARTIFACTS}.M.{key}")
+}
+
+/// Returns the key of the object whose entry is on a subject.
+fn key_of(subject: &str) -> Option<String> {
+    let key = BASE64URL.decode(subject.strip_prefix(&entry(""))?.as_bytes()).ok()?;
+    String::from_utf8(key).ok()
+}
+
 /// Reads the existing chunks of an object.
 async fn chunks(connection: &Connection, info: &ObjectInfo) -> Result<Vec<u8>, Error> {
     let subject = format!("$O.{ARTIFACTS}.C.{}", info.nuid);

@@ -1,17 +1,18 @@
-//! Queries of stored messages: the last one, the next one, those between two sequences.
+//! Queries of stored messages: the last one, the next one, a run of them, those between two sequences.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind};
-use async_nats::{HeaderMap, HeaderValue, Message};
+use async_nats::{HeaderMap, HeaderValue, Message, StatusCode};
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::future::try_join_all;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::connect::Connection;
+use crate::connect::{ANSWER_MAX, Connection};
 use crate::error::Error;
 use crate::stream::Stream;
 use crate::{codec, leader, subject};
@@ -19,6 +20,9 @@ use crate::{codec, leader, subject};
 /// Upper bound of the slices of a stream that are read concurrently, and lower bound of their length.
 const SLICES: u64 = 8;
 const SLICE_MIN: u64 = 64;
+/// Bytes of a run of messages, at most, except for its last message. nats.conf lets the server close a connection with
+/// eight times that pending.
+pub const RUN_BYTES_MAX: usize = 2 << 20;
 
 /// A stored message.
 #[derive(Debug, Clone)]
@@ -166,6 +170,48 @@ pub async fn first_from(
     Ok(next(connection, stream, subject, from).await?.map(|found| found.message.decoded()))
 }
 
+/// Messages on a stored subject from a sequence on.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The messages, in order, as stored: see [`StoredMessage::decoded`].
+    pub messages: Vec<StoredMessage>,
+    /// Whether no message follows.
+    pub is_end: bool,
+}
+
+/// Several messages on a stored subject at or after a sequence, from any replica: at most `count`, and about
+/// [`RUN_BYTES_MAX`] bytes, but at least one if there is one.
+///
+/// # Errors
+/// No answer, or a missing permission.
+pub async fn run_from(
+    connection: &Connection,
+    stream: Stream,
+    subject: &str,
+    from: u64,
+    count: usize,
+) -> Result<Run, Error> {
+    let what = format!("messages on {subject} from {from}");
+    let body = json!({ "seq": from, "next_by_subj": subject, "batch": count, "max_bytes": RUN_BYTES_MAX });
+    let found = several(connection, stream.name(), &body, &what).await?;
+    let Several { messages, left_out } = found.ok_or(Error::Unanswered { what })?;
+    Ok(Run { messages, is_end: left_out == 0 })
+}
+
+/// The first message on a stored subject at or after a sequence, decoded, from any replica.
+///
+/// # Errors
+/// No answer, or a missing permission.
+pub async fn one_from(
+    connection: &Connection,
+    stream: Stream,
+    subject: &str,
+    from: u64,
+) -> Result<Option<StoredMessage>, Error> {
+    let body = json!({ "seq": from, "next_by_subj": subject }).to_string();
+    direct(connection, format!("$JS.API.DIRECT.GET.{stream}"), body.into()).await
+}
+
 /// The first message on a subject, which may have wildcards, at or after `from`.
 pub async fn next(connection: &Connection, stream: Stream, subject: &str, from: u64) -> Result<Option<Found>, Error> {
     next_in(connection, stream.name(), subject, from).await
@@ -247,6 +293,11 @@ pub async fn next_in(connection: &Connection, stream: &str, subject: &str, from:
 /// # Errors
 /// Any error of [`Connection::api`].
 pub async fn subjects(connection: &Connection, stream: Stream) -> Result<Vec<String>, Error> {
+    subjects_of(connection, stream.name(), &subject::all(stream)).await
+}
+
+/// All subjects with stored messages that a filter selects, by the name of any JetStream stream.
+pub(crate) async fn subjects_of(connection: &Connection, stream: &str, filter: &str) -> Result<Vec<String>, Error> {
     #[derive(Deserialize)]
     struct Page {
         state: State,
@@ -261,7 +312,7 @@ pub async fn subjects(connection: &Connection, stream: Stream) -> Result<Vec<Str
     let mut subjects: BTreeMap<String, u64> = BTreeMap::new();
     let mut offset = 0;
     loop {
-        let body = json!({ "subjects_filter": subject::all(stream), "offset": offset });
+        let body = json!({ "subjects_filter": filter, "offset": offset });
         let page: Page = connection.api(&format!("STREAM.INFO.{stream}"), &body).await?;
         offset += page.state.subjects.len();
         let is_last = page.state.subjects.is_empty() || offset >= page.total;
@@ -270,6 +321,60 @@ pub async fn subjects(connection: &Connection, stream: Stream) -> Result<Vec<Str
             return Ok(subjects.into_keys().collect());
         }
     }
+}
+
+/// Messages that a request has found.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Several {
+    /// The messages, in order.
+    pub(crate) messages: Vec<StoredMessage>,
+    /// Number of matching messages that the answer left out.
+    pub(crate) left_out: u64,
+}
+
+/// Requests messages of a stream; `None` when the server refuses because there are too many. `what` names the messages in
+/// errors.
+///
+/// # Errors
+/// No answer, or a missing permission.
+pub(crate) async fn several(
+    connection: &Connection,
+    stream: &str,
+    body: &Value,
+    what: &str,
+) -> Result<Option<Several>, Error> {
+    const NOT_FOUND: u16 = 404;
+    const END: u16 = 204;
+    const TOO_MANY: u16 = 413;
+    let request = format!("$JS.API.DIRECT.GET.{stream}");
+    let unanswered = || connection.denied(&request).unwrap_or_else(|| Error::Unanswered { what: what.to_owned() });
+    let client = connection.client();
+    let mut epoch = connection.epoch();
+    let inbox = client.new_inbox();
+    let mut subscriber = client.subscribe(inbox.clone()).await.map_err(|_| unanswered())?;
+    let sent = client.publish_with_reply(request.clone(), inbox, body.to_string().into()).await;
+    sent.map_err(|_| unanswered())?;
+    let mut found = Several::default();
+    loop {
+        let message = tokio::select! {
+            message = tokio::time::timeout(ANSWER_MAX, subscriber.next()) => message.ok().flatten().ok_or_else(unanswered)?,
+            _ = epoch.changed() => return Err(unanswered()),
+        };
+        match message.status.map(|status: StatusCode| status.as_u16()) {
+            Some(END) => return Ok(Some(Several { left_out: left_out(&message), ..found })),
+            Some(NOT_FOUND) => return Ok(Some(found)),
+            Some(TOO_MANY) => return Ok(None),
+            // No leader, or no responder: an outage.
+            Some(_) => return Err(unanswered()),
+            None => found.messages.extend(direct_answer(message)),
+        }
+    }
+}
+
+/// The number of messages that an answer left out, from its end message.
+fn left_out(end: &Message) -> u64 {
+    let left = end.headers.as_ref().and_then(|headers| headers.get("Nats-Num-Pending"));
+    left.and_then(|left| left.as_str().parse().ok()).unwrap_or(0)
 }
 
 /// The error of a missing answer: a denied request, or an unknown reason.

@@ -3,15 +3,15 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use async_nats::{Message, StatusCode};
+use async_nats::Message;
 use futures::StreamExt;
 use serde_json::json;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use crate::connect::{ANSWER_MAX, Connection};
+use crate::connect::Connection;
 use crate::error::Error;
-use crate::query::{StoredMessage, direct_answer};
+use crate::query::{StoredMessage, several};
 use crate::reader::{ConsumerPosition, Created, create_consumer, delete_consumer};
 use crate::stream::Stream;
 
@@ -49,38 +49,9 @@ pub async fn multi_last(
     stream: &str,
     subject: &str,
 ) -> Result<Option<Vec<StoredMessage>>, Error> {
-    const NOT_FOUND: u16 = 404;
-    const END: u16 = 204;
-    const TOO_MANY: u16 = 413;
-    let unanswered = || Error::Unanswered { what: format!("the last messages on {subject}") };
-    let client = connection.client();
-    let mut epoch = connection.epoch();
-    let inbox = client.new_inbox();
-    let mut subscriber = client.subscribe(inbox.clone()).await.map_err(|_| unanswered())?;
-    let body = json!({ "multi_last": [subject], "max_bytes": ISOLATED_BYTES_MAX }).to_string();
-    let sent = client.publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, body.into()).await;
-    sent.map_err(|_| unanswered())?;
-    let mut found = Vec::new();
-    loop {
-        let message = tokio::select! {
-            message = tokio::time::timeout(ANSWER_MAX, subscriber.next()) => message.ok().flatten().ok_or_else(unanswered)?,
-            _ = epoch.changed() => return Err(unanswered()),
-        };
-        match message.status.map(|status: StatusCode| status.as_u16()) {
-            Some(END) if left_over(&message) > 0 => return Ok(None),
-            Some(NOT_FOUND | END) => return Ok(Some(found)),
-            Some(TOO_MANY) => return Ok(None),
-            // No leader, or no responder: an outage.
-            Some(_) => return Err(unanswered()),
-            None => found.extend(direct_answer(message)),
-        }
-    }
-}
-
-/// The number of messages that an answer left out, from its end message.
-fn left_over(end: &Message) -> u64 {
-    let left = end.headers.as_ref().and_then(|headers| headers.get("Nats-Num-Pending"));
-    left.and_then(|left| left.as_str().parse().ok()).unwrap_or(0)
+    let body = json!({ "multi_last": [subject], "max_bytes": ISOLATED_BYTES_MAX });
+    let found = several(connection, stream, &body, &format!("the last messages on {subject}")).await?;
+    Ok(found.filter(|found| found.left_out == 0).map(|found| found.messages))
 }
 
 /// The last message of any number of subjects, through a consumer. A concurrent commit shows as a changed position.

@@ -96,6 +96,13 @@ pub struct Step {
     pub is_live: bool,
 }
 
+impl Step {
+    /// The lease group of the instances that run the step.
+    pub fn lease_group(self) -> &'static str {
+        if self.output == Stream::Forecast { ARCHIVER } else { self.service }
+    }
+}
+
 /// FEED → MARKET, by the stream-processor.
 pub const MARKET_STEP: Step = Step {
     service: "stream-processor",

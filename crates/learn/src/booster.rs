@@ -203,6 +203,37 @@ impl Model {
         Ok(Self { booster })
     }
 
+    /// Returns the share of each of `features` features in the gain of all splits, that is in the reduction of the squared
+    /// error on the training rows. The shares add up to 1; all are 0 for a model without a split.
+    ///
+    /// # Errors
+    /// XGBoost returns an error.
+    pub fn importance(&self, features: usize) -> Result<Vec<f64>, BoosterError> {
+        #[derive(Default, Deserialize)]
+        struct Tree {
+            /// Left child of each node, below 0 for a leaf.
+            left_children: Vec<i64>,
+            split_indices: Vec<usize>,
+            loss_changes: Vec<f64>,
+        }
+        let model: serde_json::Value = serde_json::from_slice(&self.booster.save_buffer(false)?).unwrap_or_default();
+        let trees = &model["learner"]["gradient_booster"]["model"]["trees"];
+        let trees: Vec<Tree> = Deserialize::deserialize(trees).unwrap_or_default();
+        let mut gains = vec![0.0; features];
+        for tree in &trees {
+            for ((child, feature), gain) in tree.left_children.iter().zip(&tree.split_indices).zip(&tree.loss_changes) {
+                if *child >= 0
+                    && let Some(sum) = gains.get_mut(*feature)
+                {
+                    *sum += gain;
+                }
+            }
+        }
+        let total: f64 = gains.iter().sum();
+        let share = |gain: f64| if total > 0.0 { gain / total } else { 0.0 };
+        Ok(gains.into_iter().map(share).collect())
+    }
+
     /// Returns the version of libxgboost that made the model, such as `3.4.1`; `unknown` when the model has none.
     pub fn library_version(&self) -> String {
         let json = self.booster.save_buffer(false).unwrap_or_default();
@@ -311,6 +342,21 @@ mod tests {
         other.1.iter_mut().for_each(|label| *label = 0.5 - *label);
         let stopped = Model::stop_early(view(&table(500, 0.0)), view(&other), &BOOSTING).expect("rounds");
         assert!(stopped.rounds <= 3, "{}", stopped.rounds);
+    }
+
+    #[test]
+    fn the_gain_belongs_to_the_feature_that_decides() {
+        let data = table(500, 0.1);
+        let importance = |rounds| {
+            let model = Model::fit(view(&data), &BOOSTING, rounds).expect("a model");
+            model.importance(2).expect("shares")
+        };
+        let shares = importance(40);
+        assert!(shares[0] > 0.9 && (shares.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{shares:?}");
+        // All rows are equal: no split is possible.
+        let still = (vec![1.0; 20], vec![7.0; 20]);
+        let model = Model::fit(view(&still), &BOOSTING, 1).expect("a model");
+        assert_eq!(model.importance(1).expect("shares"), [0.0]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Beside the trees the file holds metadata: recipe, interval, horizon, naive baseline, calibration, and the range of
 //! each feature in training. So a model and its metadata cannot be separated, and a service needs no other file.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use market::{Baseline, EventTime, Recipe, Scores, Window};
@@ -227,6 +228,18 @@ impl Forecaster {
     /// Returns the calibration from errors on rows that the model was not fitted to.
     pub fn calibration(&self) -> &Calibration {
         &self.metadata.calibration
+    }
+
+    /// Returns the share of each feature in the gain of all splits, by name; empty for a model without a split.
+    ///
+    /// # Errors
+    /// XGBoost returns an error.
+    pub fn importance(&self) -> Result<BTreeMap<String, f64>, BoosterError> {
+        let columns = columns(self.recipe());
+        let shares = self.model().importance(columns.len())?;
+        let has_split = shares.iter().any(|&share| share > 0.0);
+        let of_name = |(name, share): (&&str, f64)| ((*name).to_owned(), share);
+        Ok(columns.iter().zip(shares).map(of_name).filter(|_| has_split).collect())
     }
 
     /// Returns the version of libxgboost that made the model.

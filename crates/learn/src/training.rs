@@ -122,7 +122,7 @@ pub fn learn_against(
 
     let model = fitted.forecaster.to_bytes()?;
     let result = TrainingResult { outer, fit_config, fitted, holdout: scored.scores, folds };
-    let mut card = card(ticks, range, config, &prepared, result);
+    let mut card = card(ticks, range, config, &prepared, result)?;
     card.model = model_id(&card, &model);
     Ok(Learned { card, predictions, model, comparison })
 }

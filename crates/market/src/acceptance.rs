@@ -169,20 +169,7 @@ mod tests {
     use crate::time::Span;
 
     fn tick(event: i64, id: u64) -> Tick {
-        Tick {
-            event: EventTime(event),
-            grain: None,
-            complete: None,
-            id: Some(id),
-            open: 1.0,
-            high: 1.0,
-            low: 1.0,
-            close: 1.0,
-            volume: None,
-            quote_volume: None,
-            filled: false,
-            feed_seq: 1,
-        }
+        Tick { id: Some(id), ..Tick::point(EventTime(event), 1.0) }
     }
 
     #[test]

@@ -343,20 +343,8 @@ mod tests {
     use super::*;
 
     fn tick(event: i64, grain: Option<i64>, close: f64, volume: Option<f64>) -> Tick {
-        Tick {
-            event: EventTime(event),
-            grain: grain.map(Span),
-            complete: None,
-            id: None,
-            open: close,
-            high: close,
-            low: close,
-            close,
-            volume,
-            quote_volume: None,
-            filled: false,
-            feed_seq: event as u64,
-        }
+        let point = Tick::point(EventTime(event), close);
+        Tick { grain: grain.map(Span), volume, feed_seq: event as u64, ..point }
     }
 
     fn candle(ticks: &[Tick]) -> Candle {

@@ -13,20 +13,7 @@
 //! use market::windowing::{EventTimePolicy, Windowing};
 //! use market::{EventTime, Instrument, Tick, Window};
 //!
-//! let quote = |event_ms: i64, price: f64| Tick {
-//!     event: EventTime(event_ms),
-//!     grain: None,
-//!     complete: None,
-//!     id: None,
-//!     open: price,
-//!     high: price,
-//!     low: price,
-//!     close: price,
-//!     volume: None,
-//!     quote_volume: None,
-//!     filled: false,
-//!     feed_seq: 1,
-//! };
+//! let quote = |event_ms: i64, price: f64| Tick::point(EventTime(event_ms), price);
 //! let bitcoin = Instrument::new("bitcoin", "usd")?;
 //! let policy = EventTimePolicy::default();
 //! let (mut acceptance, mut watermark) = (Acceptance::default(), Watermark::default());
@@ -60,6 +47,7 @@ pub mod instrument;
 pub mod profile;
 pub mod recipe;
 pub mod scores;
+pub mod span_text;
 pub mod table;
 pub mod tick;
 pub mod time;

@@ -64,6 +64,29 @@ pub fn counts_in(event: EventTime, grain: Option<Span>, start: EventTime, end: E
 }
 
 impl Tick {
+    /// Creates a point with this price, of which nothing else is known; `feed_seq` is 0.
+    pub fn point(event: EventTime, price: f64) -> Self {
+        Self {
+            event,
+            grain: None,
+            complete: None,
+            id: None,
+            open: price,
+            high: price,
+            low: price,
+            close: price,
+            volume: None,
+            quote_volume: None,
+            filled: false,
+            feed_seq: 0,
+        }
+    }
+
+    /// Creates a bar with these prices (open, high, low, close), of which nothing else is known; `feed_seq` is 0.
+    pub fn bar(event: EventTime, grain: Span, [open, high, low, close]: [f64; 4]) -> Self {
+        Self { grain: Some(grain), open, high, low, ..Self::point(event, close) }
+    }
+
     /// Returns the tick's identity within its instrument.
     pub fn identity(&self) -> TickIdentity {
         TickIdentity { event: self.event, id: self.id, grain: self.grain }
@@ -212,6 +235,35 @@ pub struct LateLine<'a> {
     /// How far its event time was behind the watermark, or behind the horizon of the acceptance memory where that is
     /// further, in milliseconds. Above zero.
     pub late_ms: i64,
+}
+
+impl<'a> TickLine<'a> {
+    /// Creates the record of a tick that was received at `ingest_ms`; fields that equal their default are left out, and
+    /// the source is not named.
+    pub fn new(coin: impl Into<Cow<'a, str>>, quote: impl Into<Cow<'a, str>>, tick: &Tick, ingest_ms: i64) -> Self {
+        let unless_close = |price: f64| (price != tick.close).then_some(price);
+        Self {
+            coin: coin.into(),
+            quote: quote.into(),
+            event_ms: tick.event.ms(),
+            grain_ms: tick.grain.map(Span::ms),
+            complete_ms: tick.complete.map(Span::ms),
+            id: tick.id,
+            open: unless_close(tick.open),
+            high: unless_close(tick.high),
+            low: unless_close(tick.low),
+            close: tick.close,
+            volume: tick.volume,
+            quote_volume: tick.quote_volume,
+            filled: tick.filled,
+            ingest_ms,
+            source: None,
+            market_cap: None,
+            volume_24h: None,
+            high_24h: None,
+            low_24h: None,
+        }
+    }
 }
 
 impl<'a> PriceLine<'a> {

@@ -212,27 +212,8 @@ mod tests {
     const NOW_MS: i64 = 1_600_000_000_000;
 
     fn line() -> TickLine<'static> {
-        TickLine {
-            coin: Cow::Borrowed("bitcoin"),
-            quote: Cow::Borrowed("usd"),
-            event_ms: NOW_MS,
-            grain_ms: Some(60_000),
-            complete_ms: None,
-            id: None,
-            open: Some(10.0),
-            high: Some(12.0),
-            low: Some(9.0),
-            close: 11.0,
-            volume: Some(1.5),
-            quote_volume: None,
-            filled: false,
-            ingest_ms: NOW_MS,
-            source: None,
-            market_cap: None,
-            volume_24h: None,
-            high_24h: None,
-            low_24h: None,
-        }
+        let bar = Tick::bar(EventTime(NOW_MS), Span::MINUTE, [10.0, 12.0, 9.0, 11.0]);
+        TickLine::new("bitcoin", "usd", &Tick { volume: Some(1.5), ..bar }, NOW_MS)
     }
 
     fn check(change: impl FnOnce(&mut TickLine<'static>), expected: Option<Reason>) {
@@ -240,6 +221,18 @@ mod tests {
         change(&mut line);
         let instrument = Instrument::new("bitcoin", "usd").expect("valid");
         assert_eq!(validate(&line, &instrument, 7, i64::MAX).err(), expected, "{line:?}");
+    }
+
+    #[test]
+    fn the_record_of_a_tick_is_read_as_that_tick() {
+        let instrument = Instrument::new("bitcoin", "usd").expect("valid");
+        let (event, complete) = (EventTime(NOW_MS), Some(Span::MINUTE));
+        let point = Tick { id: Some(7), complete, filled: true, ..Tick::point(event, 11.0) };
+        let bar = Tick::bar(event, Span::MINUTE, [10.0, 12.0, 9.0, 11.0]);
+        for tick in [point, Tick { volume: Some(1.5), quote_volume: Some(16.5), ..bar }] {
+            let line = TickLine::new("bitcoin", "usd", &tick, NOW_MS);
+            assert_eq!(validate(&line, &instrument, 0, NOW_MS), Ok(tick));
+        }
     }
 
     #[test]

@@ -47,7 +47,8 @@ pub enum Command {
     /// Print how files of prices are read: format, columns, times, first and last row, and the rows by outcome; publishes
     /// nothing and needs no NATS server
     Inspect(InspectArgs),
-    /// Ask CoinGecko for one tick of one coin and print it as JSON; needs no NATS server
+    /// Ask CoinGecko for one tick of one coin and print it as JSON; needs no NATS server, but counts the credit of a key there
+    /// if it answers
     Fetch(FetchArgs),
     /// Say how many credits at CoinGecko are spent and left this month, and how long they last
     Budget(BudgetArgs),

@@ -10,7 +10,7 @@
 //! - Service: `poll` runs the poller and the publisher, `poller` does what `agenda` says is next, `buffer` holds
 //!   unpublished records, `backoff` decides when to ask again after a refusal, and `readiness` whether the source is
 //!   usable.
-//! - Commands: `fetch`, `budget_command` and `backfill`.
+//! - Commands: `fetch`, `budget_command` and `backfill`. `received` reads answers without a request.
 
 mod agenda;
 mod answer;
@@ -44,6 +44,7 @@ mod poll;
 mod poller;
 mod quote_error;
 mod readiness;
+mod received;
 mod shared_buffer;
 mod usage;
 mod words;
@@ -56,3 +57,4 @@ pub use self::fetch::{fetch, tick};
 pub use self::key::ApiKey;
 pub use self::plan::{ApiPlan, PRO_URL, PUBLIC_URL};
 pub use self::poll::run;
+pub use self::received::ReceivedAnswer;

@@ -57,7 +57,7 @@ async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
         }
         Command::Fetch(fetch) => {
             let (api, instrument) = fetch.to_request().exit_code(Code::BadConfig)?;
-            coingecko::fetch(&api, &instrument, &shutdown).await
+            coingecko::fetch(&api, &instrument, &args.nats, &shutdown).await
         }
         Command::Budget(budget) => {
             args.nats.check(Some("producer"))?;

@@ -1,9 +1,11 @@
-//! The reporter: it shows the results of the pipeline as a plot, tables, figures, live messages and a web page.
+//! The reporter: it shows the results of the pipeline as plots, a report, tables, figures, live messages and a web page.
 //!
 //! It only reads: it writes nothing to NATS and computes no candle, feature or score. Start reading at `run`.
-//! [`plot`] draws predictions, [`web`] serves the page, and `view` holds the newest rows for both tables and page.
+//! [`plot`] draws predictions, [`report`] writes them up, [`web`] serves the page, and `view` holds the newest rows for both tables and page.
 
 pub mod plot;
+pub mod query;
+pub mod report;
 pub mod summary;
 pub mod tables;
 pub mod watch;
@@ -18,7 +20,7 @@ mod volume;
 
 use service::{AskArgs, ProcessArgs, Program, Shutdown};
 
-/// Shows the results of the pipeline: a plot, tables, figures, live messages, a web page
+/// Shows the results of the pipeline: plots, a report, tables, figures, live messages, a web page
 #[derive(Debug, clap::Parser)]
 #[command(version)]
 pub struct Args {
@@ -38,8 +40,10 @@ pub struct Args {
 /// Commands of the reporter.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Draw actual against predicted prices into a PNG file
+    /// Draw a picture of a model, or of candles, as PNG or SVG
     Plot(plot::PlotArgs),
+    /// Write a report on a model as one HTML file
+    Report(report::ReportArgs),
     /// Print the newest rows of every table, with the last price
     Tables(tables::TablesArgs),
     /// Write the figures of a run as JSON: holdout scores and record counts
@@ -74,6 +78,7 @@ pub fn main() -> std::process::ExitCode {
 async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     match args.command {
         Command::Plot(plot) => plot::run(&plot),
+        Command::Report(report) => report::run(&report),
         Command::Tables(tables) => unless_told(&shutdown, tables::run(&tables, &args.nats)).await,
         Command::Metrics(metrics) => unless_told(&shutdown, summary::run(&metrics, &args.nats)).await,
         Command::Watch(watch) => watch::run(&watch, &args.nats, &shutdown).await,

@@ -64,7 +64,7 @@ async fn read_stats(
     let kinds = longer.chain([RecordKind::HourOfDay]);
     let filters = kinds.map(|kind| subject::of_kind(Stream::Stats, kind, instrument)).collect();
     let selection = Selection { stream: Stream::Stats, filters, from: 1 };
-    read_to_end(connection, selection, |delivery| view.apply(&delivery.subject, &delivery.payload)).await.map(drop)
+    read_to_end(connection, selection, |delivery| view.apply(&delivery.subject, delivery.seq, &delivery.payload)).await.map(drop)
 }
 
 /// Reads the newest 1-minute candles. MARKET is long, so it reads its end, and starts further back until every
@@ -81,7 +81,7 @@ async fn read_minutes(
     loop {
         let from = newest.seq.saturating_sub(tail).max(1);
         let selection = Selection { stream: Stream::Market, filters: vec![filter.clone()], from };
-        read_to_end(connection, selection, |delivery| view.apply(&delivery.subject, &delivery.payload)).await?;
+        read_to_end(connection, selection, |delivery| view.apply(&delivery.subject, delivery.seq, &delivery.payload)).await?;
         let is_full = |(_, of_one): (&Name, &InstrumentView)| of_one.candles(Window::Minute).count() >= rows;
         if from == 1 || view.instruments().all(is_full) {
             return Ok(());
@@ -102,7 +102,7 @@ async fn read_prices(
     filters.push(subject::of_kind(Stream::Market, RecordKind::Price, instrument));
     for filter in filters {
         if let Some(message) = query::last(connection, Stream::Market, &filter).await? {
-            view.apply(&message.subject, &message.payload)?;
+            view.apply(&message.subject, message.seq, &message.payload)?;
         }
     }
     Ok(())
@@ -211,11 +211,11 @@ mod tests {
     fn tables_have_the_instrument_its_price_and_empty_tables() {
         let mut view = View::new(3);
         let price = r#"{"coin":"bitcoin","quote":"usdt","event_ms":1583020800000,"grain_ms":60000,"close":8552.76,"feed_seq":1}"#;
-        view.apply("market.1.price.bitcoin.usdt", price.as_bytes()).expect("a price");
+        view.apply("market.1.price.bitcoin.usdt", 1, price.as_bytes()).expect("a price");
         let candle = r#"{"coin":"bitcoin","quote":"usdt","window":"1h","start_ms":1583020800000,"end_ms":1583024400000,
             "open":8523.61,"close":8531.9,"average":8540.123456789,"count":60,"coverage":0.995,"grain_ms":60000,"revision":1,
             "final":true,"first_seq":1,"last_seq":1}"#;
-        view.apply("stats.1.1h.bitcoin.usdt", candle.replace('\n', " ").as_bytes()).expect("a candle");
+        view.apply("stats.1.1h.bitcoin.usdt", 1, candle.replace('\n', " ").as_bytes()).expect("a candle");
         let texts: Vec<_> = view.instruments().map(|(name, rows)| text_of(name, rows)).collect();
         let text = texts.concat();
         assert!(text.starts_with("bitcoin/usdt   last price 8,552.76 at 2020-03-01 00:00\n"), "{text}");
@@ -233,7 +233,7 @@ mod tests {
             let candle = format!(
                 r#"{{"coin":"bitcoin","quote":"usdt","window":"1h","start_ms":{start},"end_ms":{end},"close":2.0,"average":2.0,{fields},"count":60,"coverage":1.0,"revision":1,"final":true,"first_seq":1,"last_seq":1}}"#
             );
-            view.apply("stats.1.1h.bitcoin.usdt", candle.as_bytes()).expect("a candle");
+            view.apply("stats.1.1h.bitcoin.usdt", 1, candle.as_bytes()).expect("a candle");
         }
         view.instruments().map(|(name, rows)| text_of(name, rows)).collect()
     }

@@ -41,6 +41,10 @@ pub(crate) struct LastPrice {
     pub(crate) known: EventTime,
     /// Price in quote currency.
     pub(crate) close: f64,
+    /// Whether it was fetched afterwards.
+    pub(crate) filled: bool,
+    /// Sequence of its message in MARKET.
+    pub(crate) seq: u64,
 }
 
 impl InstrumentView {
@@ -66,11 +70,11 @@ impl View {
         self.instruments.iter()
     }
 
-    /// Adds a stored message, if its kind is shown. Later messages must be newer.
+    /// Adds a stored message by its sequence, if its kind is shown. Later messages must be newer.
     ///
     /// # Errors
     /// [`Error::Unreadable`] if a line is not what its subject says.
-    pub(crate) fn apply(&mut self, subject: &str, payload: &[u8]) -> Result<(), Error> {
+    pub(crate) fn apply(&mut self, subject: &str, seq: u64, payload: &[u8]) -> Result<(), Error> {
         let Some(stored) = SubjectParts::parse(subject) else { return Ok(()) };
         let window = |kind: RecordKind| WINDOWS.into_iter().find(|&window| kind_of(window) == kind);
         let kind = shown_kinds().find(|kind| kind.token() == stored.kind);
@@ -79,7 +83,7 @@ impl View {
             let taken = match window(kind) {
                 Some(_) => self.candle(bytes),
                 None if kind == RecordKind::HourOfDay => self.hour(bytes),
-                None => self.price(bytes),
+                None => self.price(seq, bytes),
             };
             taken.map_err(|error| Error::Unreadable {
                 what: format!("line {line} of a message on {subject}"),
@@ -91,13 +95,18 @@ impl View {
 
     /// Returns the event time of the newest price of all instruments.
     pub(crate) fn newest(&self) -> Option<EventTime> {
-        self.instruments().filter_map(|(_, rows)| rows.price.as_ref()).map(|price| price.event).max()
+        self.newest_times().map(|(event, _)| event)
     }
 
-    fn price(&mut self, line: &[u8]) -> Result<(), serde_json::Error> {
+    /// Returns the event time of the newest price of all instruments, and the time from which it is known.
+    pub(crate) fn newest_times(&self) -> Option<(EventTime, EventTime)> {
+        self.instruments().filter_map(|(_, rows)| rows.price.as_ref()).map(|price| (price.event, price.known)).max()
+    }
+
+    fn price(&mut self, seq: u64, line: &[u8]) -> Result<(), serde_json::Error> {
         let line: PriceLine<'_> = serde_json::from_slice(line)?;
         let tick = line.tick();
-        let price = LastPrice { event: tick.event, known: tick.end(), close: tick.close };
+        let price = LastPrice { event: tick.event, known: tick.end(), close: tick.close, filled: tick.filled, seq };
         let newest = &mut self.instrument(&line.coin, &line.quote).price;
         // A late tick within the allowed lateness is accepted, but it is not the current price.
         if newest.is_none_or(|newest| newest.event <= price.event) {
@@ -162,7 +171,7 @@ mod tests {
     fn the_newest_revision_counts_and_old_windows_are_dropped() {
         let mut view = View::new(2);
         let rows = [hourly(0, 1.0, 1), hourly(3_600_000, 2.0, 1), hourly(7_200_000, 3.0, 1), hourly(3_600_000, 2.5, 2)];
-        view.apply("stats.3.1h.bitcoin.usd", rows.join("\n").as_bytes()).expect("candles");
+        view.apply("stats.3.1h.bitcoin.usd", 1, rows.join("\n").as_bytes()).expect("candles");
         let (_, instrument) = view.instruments().next().expect("an instrument");
         let closes: Vec<_> = instrument.candles(Window::Hour).map(|candle| candle.close).collect();
         assert_eq!(closes, [2.5, 3.0]);
@@ -171,9 +180,9 @@ mod tests {
     #[test]
     fn a_late_tick_is_not_the_current_price() {
         let mut view = View::new(2);
-        view.apply("market.3.price.bitcoin.usd", [price(120_000, 9.0), price(60_000, 8.0)].join("\n").as_bytes())
+        view.apply("market.3.price.bitcoin.usd", 1, [price(120_000, 9.0), price(60_000, 8.0)].join("\n").as_bytes())
             .expect("prices");
-        view.apply("market.3.late.bitcoin.usd", price(180_000, 7.0).as_bytes()).expect("ignored");
+        view.apply("market.3.late.bitcoin.usd", 2, price(180_000, 7.0).as_bytes()).expect("ignored");
         let (name, instrument) = view.instruments().next().expect("an instrument");
         assert_eq!(name, &("bitcoin".to_owned(), "usd".to_owned()));
         assert_eq!(instrument.price.map(|price| price.close), Some(9.0));
@@ -181,7 +190,7 @@ mod tests {
 
     #[test]
     fn an_unreadable_line_is_an_error_with_its_subject() {
-        let error = View::new(2).apply("market.3.price.bitcoin.usd", b"{}").expect_err("no price");
+        let error = View::new(2).apply("market.3.price.bitcoin.usd", 1, b"{}").expect_err("no price");
         assert!(error.to_string().contains("line 0 of a message on market.3.price.bitcoin.usd"), "{error}");
     }
 }

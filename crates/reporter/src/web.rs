@@ -1,8 +1,10 @@
 //! `reporter run`: the web page. It needs no internet access and writes nothing.
 
+mod api;
+mod openapi;
 mod page_state;
-mod pipeline_status;
 mod plot_file;
+mod plots;
 mod snapshot;
 mod view_updater;
 
@@ -12,7 +14,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Query as UrlQuery, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
@@ -23,11 +25,13 @@ use axum::routing::get;
 use bus::NatsArgs;
 use page_state::PageState;
 use plot_file::PlotFile;
+use plots::Plots;
 use service::{Code, ConnectionLimits, HealthArgs, Shutdown, WithCode};
 use snapshot::{Choice, LiveSnapshot, TablesSnapshot};
 use store::paths;
 use tokio::net::TcpListener;
 
+use crate::query::Query;
 use crate::view::View;
 
 /// Serves a web page: live price, tables, the plot, health.
@@ -37,7 +41,7 @@ pub struct PageArgs {
     #[arg(long, env = "CANDLEWIRE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
     pub listen: SocketAddr,
 
-    /// Folder of output_plot.png; the page shows a new plot without a restart
+    /// Folder of a run; the page shows plots and report of its model while NATS holds none of the instrument
     #[arg(long, env = "CANDLEWIRE_OUT", default_value = "out", value_name = "DIR")]
     pub out: PathBuf,
 
@@ -69,14 +73,20 @@ pub async fn run(args: &PageArgs, nats: &NatsArgs, shutdown: &Shutdown) -> anyho
     shared.health.serve(&args.health, shutdown.clone()).await?;
     tracing::info!("the page is at http://{}/", listener.local_addr()?);
     let hosts = args.health.allowed_hosts.clone();
-    let served = service::serve(listener, routes(shared.clone()), hosts, BOUNDS, shutdown.clone());
+    let plots = Arc::new(Plots::new(args.out.clone()));
+    let routes = routes(shared.clone(), Arc::new(Query::new(shared.clone()))).merge(plots::routes(plots.clone()));
+    let served = service::serve(listener, routes, hosts, BOUNDS, shutdown.clone());
     let served = async { tokio::spawn(served).await.context("the page is no longer served") };
     let fed = async { Ok(view_updater::follow(&shared, nats, shutdown).await?) };
-    tokio::try_join!(served, fed)?;
+    let drawn = async {
+        plots::follow(&plots, nats, shutdown).await;
+        Ok(())
+    };
+    tokio::try_join!(served, fed, drawn)?;
     Ok(())
 }
 
-fn routes(shared: Arc<PageState>) -> Router {
+fn routes(shared: Arc<PageState>, query: Arc<Query>) -> Router {
     let asset = |kind: &'static str, text: &'static str| get(move || async move { ([(CONTENT_TYPE, kind)], text) });
     Router::new()
         .route("/", asset("text/html; charset=utf-8", include_str!("web/index.html")))
@@ -87,8 +97,9 @@ fn routes(shared: Arc<PageState>) -> Router {
         .route("/tables.json", get(tables))
         .route("/plot.png", get(plot))
         .route("/health", get(health_line))
-        .layer(from_fn(with_headers))
         .with_state(shared)
+        .merge(api::routes(query))
+        .layer(from_fn(with_headers))
 }
 
 async fn with_headers(request: Request, next: Next) -> Response {
@@ -101,13 +112,13 @@ async fn with_headers(request: Request, next: Next) -> Response {
     response
 }
 
-async fn live(State(shared): State<Arc<PageState>>, Query(choice): Query<Choice>) -> Json<LiveSnapshot> {
+async fn live(State(shared): State<Arc<PageState>>, UrlQuery(choice): UrlQuery<Choice>) -> Json<LiveSnapshot> {
     Json(shared.live(&choice))
 }
 
 async fn tables(
     State(shared): State<Arc<PageState>>,
-    Query(choice): Query<Choice>,
+    UrlQuery(choice): UrlQuery<Choice>,
 ) -> Result<Json<TablesSnapshot>, (StatusCode, &'static str)> {
     shared.tables(&choice).map(Json).ok_or((StatusCode::NOT_FOUND, "no such instrument yet\n"))
 }

@@ -1,24 +1,15 @@
 //! Command-line flags of every step.
 
-use std::time::Duration;
-
 use bus::lease::LeaseArgs;
 use market::Span;
+use market::span_text::at_most;
 use market::windowing::EventTimePolicy;
 use service::HealthArgs;
 
 /// Upper bound of the disorder bound: the results of the windows that one message closes must fit into a batch.
-const DISORDER_MAX: Duration = Duration::from_secs(3_600);
+const DISORDER_MAX: Span = Span::HOUR;
 /// Upper bound of the allowed lateness: the minutes that can still be revised must fit into a state.
-const LATENESS_MAX: Duration = Duration::from_secs(24 * 3_600);
-
-fn at_most(bound: Duration) -> impl Fn(&str) -> Result<Duration, String> + Clone {
-    move |text| {
-        let span = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-        let within = span <= bound;
-        within.then_some(span).ok_or_else(|| format!("at most {}", humantime::format_duration(bound)))
-    }
-}
+const LATENESS_MAX: Span = Span::DAY;
 
 /// Flags of `run` of every step.
 #[derive(Debug, Clone, clap::Args)]
@@ -40,16 +31,15 @@ pub struct ServeArgs {
 pub struct EventTimeArgs {
     /// How far behind the newest event a tick may arrive without being late
     #[arg(long, env = "CANDLEWIRE_DISORDER", default_value = "5s", value_parser = at_most(DISORDER_MAX))]
-    disorder: Duration,
+    disorder: Span,
     /// How long after its end a window can still be revised
     #[arg(long, env = "CANDLEWIRE_LATENESS", default_value = "10m", value_parser = at_most(LATENESS_MAX))]
-    lateness: Duration,
+    lateness: Span,
 }
 
 impl From<EventTimeArgs> for EventTimePolicy {
     fn from(args: EventTimeArgs) -> Self {
-        let span = |duration: Duration| Span(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4));
-        Self { disorder: span(args.disorder), lateness: span(args.lateness) }
+        Self { disorder: args.disorder, lateness: args.lateness }
     }
 }
 

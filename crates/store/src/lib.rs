@@ -14,21 +14,7 @@
 //! # let folder = tempfile::tempdir()?;
 //! # let folder = folder.path();
 //! let bitcoin = Instrument::new("bitcoin", "usd")?;
-//! let price = 67_187.33;
-//! let tick = Tick {
-//!     event: EventTime(1_583_020_800_000),
-//!     grain: None,
-//!     complete: None,
-//!     id: None,
-//!     open: price,
-//!     high: price,
-//!     low: price,
-//!     close: price,
-//!     volume: None,
-//!     quote_volume: None,
-//!     filled: false,
-//!     feed_seq: 1,
-//! };
+//! let tick = Tick::point(EventTime(1_583_020_800_000), 67_187.33);
 //! // MARKET messages 1 to 10 were examined; message 4 accepted this tick.
 //! let mut rows = TickRows::default();
 //! rows.push(&bitcoin, &tick, 4);

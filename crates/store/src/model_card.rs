@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use market::recipe::Recipe;
@@ -13,7 +14,10 @@ use sha2::{Digest, Sha256};
 pub const RANDOM_LABEL: &str = "random: leaks the future";
 
 /// Version of the card's layout. Every change of the layout raises it.
-pub const CARD_VERSION: u32 = 3;
+pub const CARD_VERSION: u32 = 4;
+
+/// Layout versions that are read. A card of layout 3 has no `importance`.
+const READABLE: RangeInclusive<u64> = 3..=CARD_VERSION as u64;
 
 /// Description of a model. Two trainings on the same archive differ in `duration_ms` only.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +52,10 @@ pub struct ModelCard {
     pub parameters: Parameters,
     /// Names of the features, in order.
     pub features: Vec<String>,
+    /// Importance of each feature, by name: its share of the gain of all splits, that is of the reduction of the squared
+    /// error on the training rows; the shares add up to 1. Empty for a model without a split.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub importance: BTreeMap<String, f64>,
     /// MARKET sequences of its ticks; absent when the ticks do not come from a stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<SequenceRange>,
@@ -229,7 +237,9 @@ pub enum ModelCardError {
     Json(#[from] serde_json::Error),
     /// The card has another layout version.
     #[error(
-        "the model card has layout {found}, this version reads layout {CARD_VERSION}: train a new model with this version"
+        "the model card has layout {found}, this version reads layouts {} to {}: train a new model with this version",
+        READABLE.start(),
+        READABLE.end()
     )]
     OtherVersion {
         /// Layout version of the card.
@@ -248,16 +258,23 @@ impl ModelCard {
         json
     }
 
-    /// Reads a card.
+    /// Reads a card from a file.
     ///
     /// # Errors
     /// The file is missing, holds other data, or has another layout version.
     pub fn read(path: &Path) -> Result<Self, ModelCardError> {
-        let json = std::fs::read(path)?;
-        let of_any_version: serde_json::Value = serde_json::from_slice(&json)?;
+        Self::from_json(&std::fs::read(path)?)
+    }
+
+    /// Reads a card from its JSON.
+    ///
+    /// # Errors
+    /// The bytes are not a model card, or one of another layout version.
+    pub fn from_json(json: &[u8]) -> Result<Self, ModelCardError> {
+        let of_any_version: serde_json::Value = serde_json::from_slice(json)?;
         match of_any_version["versions"]["card"].as_u64() {
-            Some(found) if found != u64::from(CARD_VERSION) => Err(ModelCardError::OtherVersion { found }),
-            _ => Ok(serde_json::from_slice(&json)?),
+            Some(found) if !READABLE.contains(&found) => Err(ModelCardError::OtherVersion { found }),
+            _ => Ok(serde_json::from_slice(json)?),
         }
     }
 }
@@ -313,6 +330,7 @@ mod tests {
                 smearing: None,
             },
             features: vec!["return_1".to_owned()],
+            importance: BTreeMap::from([("return_1".to_owned(), 1.0)]),
             sequence: Some(SequenceRange { first: 1, last: 90 }),
             time: TimeRange { first_ms: 1, last_ms: 2, holdout_from_ms: 2 },
             rows: Rows { ticks: 9, candles: 9, train: 5, holdout: 2, purged: 1, skipped: Skipped::default() },
@@ -343,6 +361,7 @@ mod tests {
         assert_eq!(value["holdout"]["coverage"]["90"], 0.91);
         assert_eq!(value["folds"][0]["baseline_rmse"], 2.0);
         assert_eq!(value["files"]["model.ubj"]["bytes"], 3);
+        assert_eq!(value["importance"]["return_1"], 1.0);
         let sha256_of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(value["files"]["model.ubj"]["sha256"], sha256_of_abc);
         // Undefined scores are absent, not null.
@@ -355,9 +374,23 @@ mod tests {
         let path = folder.path().join("model-card.json");
         std::fs::write(&path, card().to_json()).expect("written");
         assert_eq!(ModelCard::read(&path).expect("a card"), card());
-        let older = String::from_utf8(card().to_json()).expect("text").replace("\"card\": 3", "\"card\": 2");
-        std::fs::write(&path, older.replace("\"thin\"", "\"coarse\"")).expect("written");
+        let of_layout = |layout: u32| {
+            let json = String::from_utf8(card().to_json()).expect("text");
+            json.replace(&format!("\"card\": {CARD_VERSION}"), &format!("\"card\": {layout}"))
+        };
+        std::fs::write(&path, of_layout(2).replace("\"thin\"", "\"coarse\"")).expect("written");
         let error = ModelCard::read(&path).expect_err("older");
         assert!(error.to_string().contains("layout 2") && error.to_string().contains("train a new model"), "{error}");
+        let error = ModelCard::from_json(of_layout(CARD_VERSION + 1).as_bytes()).expect_err("newer");
+        assert!(error.to_string().contains("reads layouts 3 to 4"), "{error}");
+    }
+
+    #[test]
+    fn a_card_of_layout_3_has_no_importance() {
+        let mut older = ModelCard { importance: BTreeMap::new(), ..card() };
+        older.versions.card = 3;
+        let json = older.to_json();
+        assert!(!String::from_utf8_lossy(&json).contains("importance"));
+        assert_eq!(ModelCard::from_json(&json).expect("a card"), older);
     }
 }

@@ -6,6 +6,8 @@ use crate::digest::Digest;
 
 /// Plot of actual and predicted prices.
 pub const PLOT: &str = "output_plot.png";
+/// The report of a run: a page for people who know nothing of the system.
+pub const REPORT: &str = "report.html";
 /// Predictions of validation and holdout rows; see [`crate::predictions`].
 pub const PREDICTIONS: &str = "predictions.parquet";
 /// [`PREDICTIONS`] as a zip archive.
@@ -17,6 +19,13 @@ pub const MODEL_CARD: &str = "model-card.json";
 /// Summary of a whole run: holdout scores and record counts.
 pub const METRICS: &str = "metrics.json";
 
+/// Tables of a run: candles of a minute, of an hour and of a day, as CSV.
+pub const MINUTES_TABLE: &str = "candles-1m.csv";
+/// See [`MINUTES_TABLE`].
+pub const HOURS_TABLE: &str = "hourly.csv";
+/// See [`MINUTES_TABLE`].
+pub const DAYS_TABLE: &str = "daily.csv";
+
 /// Files of one training, in the order in which they are written. The card is last, because it holds the digests of the
 /// others.
 pub const MODEL_FILES: [&str; 4] = [PREDICTIONS, PREDICTIONS_ZIP, MODEL, MODEL_CARD];
@@ -26,8 +35,14 @@ pub const ARCHIVE_LOCK: &str = ".lock";
 /// Object that holds the id of an archive in a bucket.
 pub const ARCHIVE_ID: &str = ".archive-id";
 
+const LATEST: &str = "latest";
 const TICKS_PREFIX: &str = "ticks-";
 const TICKS_SUFFIX: &str = ".parquet";
+
+/// Returns the file of a plot of another kind than [`PLOT`]: `plot-skill.svg`.
+pub fn plot_file(kind: &str, format: &str) -> String {
+    format!("plot-{kind}.{format}")
+}
 
 /// Returns the object key of a file of one model: `bitcoin/usdt/returns/4be1c1f02b6f2a07/model.ubj`.
 pub fn model_key(instrument: &Instrument, recipe: Recipe, model: &str, file: &str) -> String {
@@ -42,7 +57,15 @@ pub fn models_prefix(instrument: &Instrument, recipe: Recipe) -> String {
 /// Returns the key of the object that holds the id of an instrument's newest model: `bitcoin/usdt/returns/latest`. It
 /// is written after all files of that model.
 pub fn latest_key(instrument: &Instrument, recipe: Recipe) -> String {
-    format!("{}latest", models_prefix(instrument, recipe))
+    format!("{}{LATEST}", models_prefix(instrument, recipe))
+}
+
+/// Parses a key of [`latest_key`] into its instrument and recipe; `None` for any other key.
+pub fn parse_latest_key(key: &str) -> Option<(Instrument, Recipe)> {
+    let mut parts = key.split('/');
+    let [coin, quote, recipe, last] = [(); 4].map(|()| parts.next());
+    let (instrument, recipe) = (Instrument::new(coin?, quote?).ok()?, recipe?.parse().ok()?);
+    (last? == LATEST && parts.next().is_none()).then_some((instrument, recipe))
 }
 
 /// Returns the name of an archive file that covers MARKET sequences `first` to `last`, both included, and whose bytes
@@ -104,5 +127,10 @@ mod tests {
         let instrument = Instrument::new("bitcoin", "usdt").expect("valid");
         assert_eq!(model_key(&instrument, Recipe::Returns, "4be1", MODEL), "bitcoin/usdt/returns/4be1/model.ubj");
         assert_eq!(latest_key(&instrument, Recipe::Calendar), "bitcoin/usdt/calendar/latest");
+        let parsed = parse_latest_key("bitcoin/usdt/calendar/latest");
+        assert_eq!(parsed, Some((instrument, Recipe::Calendar)));
+        for other in ["bitcoin/usdt/returns/4be1/model.ubj", "bitcoin/usdt/other/latest", "bitcoin/usdt/latest", ""] {
+            assert_eq!(parse_latest_key(other), None, "{other}");
+        }
     }
 }

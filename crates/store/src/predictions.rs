@@ -13,12 +13,14 @@ use arrow_array::{
     TimestampMillisecondArray,
 };
 use arrow_schema::ArrowError;
+use bytes::Bytes;
 use market::EventTime;
 use market::band::{Band, Bands, LEVEL_MAIN, LEVELS};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
+use parquet::file::reader::ChunkReader;
 
 use crate::schema;
 
@@ -121,9 +123,20 @@ pub fn write(to: impl Write + Send, rows: &[Prediction], notes: &[(&str, String)
 /// # Errors
 /// The file is missing, damaged, or holds other data.
 pub fn read(path: &Path) -> Result<Vec<Prediction>, PredictionsError> {
-    let file = std::fs::File::open(path)?;
+    read_from(std::fs::File::open(path)?)
+}
+
+/// Reads predictions from the content of a file, in the order in which they were written.
+///
+/// # Errors
+/// The content is damaged, or of other data.
+pub fn from_bytes(content: Vec<u8>) -> Result<Vec<Prediction>, PredictionsError> {
+    read_from(Bytes::from(content))
+}
+
+fn read_from(content: impl ChunkReader + 'static) -> Result<Vec<Prediction>, PredictionsError> {
     let mut rows = Vec::new();
-    for batch in ParquetRecordBatchReaderBuilder::try_new(file)?.build()? {
+    for batch in ParquetRecordBatchReaderBuilder::try_new(content)?.build()? {
         from_batch(&batch?, &mut rows)?;
     }
     Ok(rows)
@@ -217,21 +230,7 @@ mod tests {
     use super::*;
 
     fn tick() -> Tick {
-        let (event, grain) = (EventTime(0), Some(Span::MINUTE));
-        Tick {
-            event,
-            grain,
-            complete: None,
-            id: None,
-            open: 1.0,
-            high: 1.0,
-            low: 1.0,
-            close: 1.0,
-            volume: None,
-            quote_volume: None,
-            filled: false,
-            feed_seq: 1,
-        }
+        Tick::bar(EventTime(0), Span::MINUTE, [1.0; 4])
     }
 
     fn prediction(timestamp: i64, fold: Fold, bands: bool) -> Prediction {
@@ -260,6 +259,7 @@ mod tests {
         let path = folder.path().join("predictions.parquet");
         std::fs::write(&path, &bytes).expect("written");
         assert_eq!(read(&path).expect("readable"), rows);
+        assert_eq!(from_bytes(bytes.clone()).expect("readable"), rows);
         let mut again = Vec::new();
         write(&mut again, &rows, &[("recipe", "returns".to_owned())]).expect("written");
         assert_eq!(again, bytes);

@@ -305,21 +305,7 @@ mod tests {
     }
 
     fn trade(id: u64) -> Tick {
-        let (open, high, low, close) = (5.0, 5.0, 5.0, 5.0);
-        Tick {
-            event: EventTime(7),
-            grain: None,
-            complete: None,
-            id: Some(id),
-            open,
-            high,
-            low,
-            close,
-            volume: None,
-            quote_volume: None,
-            filled: false,
-            feed_seq: 1,
-        }
+        Tick { id: Some(id), ..Tick::point(EventTime(7), 5.0) }
     }
 
     fn read(batch: &RecordBatch) -> Result<Vec<Tick>, ArrowError> {

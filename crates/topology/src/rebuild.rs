@@ -3,7 +3,7 @@
 use bus::Error;
 use bus::connect::{Connection, nothing};
 use bus::lease::{self, SlotOwner};
-use bus::stream::{ARCHIVER, FORECAST_STEP, STEPS, Step, Stream};
+use bus::stream::{STEPS, Step, Stream};
 use bus::topology::{StreamNote, mark, purge, stream_info};
 
 /// The step that writes a stream and all steps downstream of it, upstream first.
@@ -33,11 +33,10 @@ pub struct RunningInstance {
 /// Every error of reading the leases.
 pub async fn running(connection: &Connection, steps: &[Step]) -> Result<Vec<RunningInstance>, Error> {
     let mut running = Vec::new();
-    for service in steps.iter().map(|step| step.service) {
+    for step in steps {
         // A trainer also reads MARKET for its archive, and a standby trainer may take over at any moment.
-        let group = if service == FORECAST_STEP.service { ARCHIVER } else { service };
-        let living = lease::living(connection, group).await?;
-        running.extend(living.into_iter().map(|instance| RunningInstance { service, instance }));
+        let living = lease::living(connection, step.lease_group()).await?;
+        running.extend(living.into_iter().map(|instance| RunningInstance { service: step.service, instance }));
     }
     Ok(running)
 }

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use bus::reader::{Selection, read_to_end};
 use bus::{Connection, RecordKind, Stream, codec, subject};
 use market::forecast::ScoreLine;
+use market::span_text::at_least;
 use market::{Instrument, Span};
 use service::{Code, WithCode};
 
 use self::evaluation::{Evaluation, ScoredForecast, Series, read_score};
-use crate::args::parse::{coverage, span};
+use crate::args::parse::coverage;
 use crate::args::{Format, InstrumentArgs};
 use crate::output;
 
@@ -24,7 +25,7 @@ pub struct EvaluateArgs {
     pub instrument: InstrumentArgs,
 
     /// Length of the spans whose scores are shown one by one, such as 24h
-    #[arg(long, default_value = "24h", value_name = "SPAN", value_parser = span)]
+    #[arg(long, default_value = "24h", value_name = "SPAN", value_parser = at_least(Span::SECOND))]
     pub by: Span,
 
     /// Leave out forecasts with less coverage of a candle of their target, 0 to 1. `run` scores none below its own

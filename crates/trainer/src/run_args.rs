@@ -6,9 +6,9 @@ use anyhow::bail;
 use learn::candles::Interval;
 use learn::config::LearnConfig;
 use learn::split::Split;
+use market::span_text::at_least;
 use market::{Instrument, Recipe, Span, Window};
 
-use crate::args::parse::span;
 use crate::args::{ArchiveArgs, InstrumentArgs, LearnArgs};
 use crate::live::config::{ForecastConfig, learning_fingerprint};
 use crate::upload::UploadArgs;
@@ -21,7 +21,7 @@ pub struct RunArgs {
     pub archive: ArchiveArgs,
 
     /// Train when event time passes a multiple of this, such as 24h
-    #[arg(long, env = "CANDLEWIRE_EVERY", default_value = "24h", value_name = "SPAN", value_parser = span)]
+    #[arg(long, env = "CANDLEWIRE_EVERY", default_value = "24h", value_name = "SPAN", value_parser = at_least(Span::SECOND))]
     pub every: Span,
 
     /// A new model counts this many candles after its training was due; forecasts wait for it there
@@ -30,11 +30,11 @@ pub struct RunArgs {
     pub activation: u16,
 
     /// Stop using a model this long (event time) after it was trained
-    #[arg(long, env = "CANDLEWIRE_EXPIRE", default_value = "72h", value_name = "SPAN", value_parser = span)]
+    #[arg(long, env = "CANDLEWIRE_EXPIRE", default_value = "72h", value_name = "SPAN", value_parser = at_least(Span::SECOND))]
     pub expire: Span,
 
     /// Write an archive file after at most this much time, such as 60s
-    #[arg(long, env = "CANDLEWIRE_ARCHIVE_EVERY", default_value = "60s", value_name = "SPAN", value_parser = span)]
+    #[arg(long, env = "CANDLEWIRE_ARCHIVE_EVERY", default_value = "60s", value_name = "SPAN", value_parser = at_least(Span::SECOND))]
     pub archive_every: Span,
 
     /// Also write the newest model's files to this folder

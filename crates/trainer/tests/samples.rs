@@ -28,21 +28,8 @@ fn ticks(sample: &str, grain: Span, limit: usize) -> Vec<Tick> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data").join(sample);
     let file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let tick = |(event, open, high, low, close, volume): (i64, f64, f64, f64, f64, f64)| {
-        let (event, grain, volume) = (EventTime(event), Some(grain), Some(volume));
-        Tick {
-            event,
-            grain,
-            complete: None,
-            id: None,
-            open,
-            high,
-            low,
-            close,
-            volume,
-            quote_volume: None,
-            filled: false,
-            feed_seq: 1,
-        }
+        let bar = Tick::bar(EventTime(event), grain, [open, high, low, close]);
+        Tick { volume: Some(volume), ..bar }
     };
     let mut rows = csv::Reader::from_reader(MultiGzDecoder::new(file));
     rows.deserialize().take(limit).map(|row| tick(row.expect("a row of the sample"))).collect()

@@ -36,7 +36,7 @@ use market::tick::{PriceLine, Tick, TickLine};
 use market::validate::{revalidate, validate};
 use market::watermark::Watermark;
 use market::windowing::{EventTimePolicy, Windowing};
-use market::{Candle, Instrument, Window};
+use market::{Candle, EventTime, Instrument, Span, Window};
 use serde_json::Value;
 use step::checkpoint::{decode_state, encode_state};
 use step::{Input, Operator, Outputs};
@@ -69,27 +69,9 @@ fn feed() -> Vec<Bytes> {
     let message = |quotes: &[(i64, String)]| {
         let mut pack = Pack::default();
         for (event_ms, close) in quotes {
-            pack.push(&TickLine {
-                coin: instrument.coin().into(),
-                quote: instrument.quote().into(),
-                event_ms: *event_ms,
-                grain_ms: Some(5_000),
-                complete_ms: None,
-                id: None,
-                open: None,
-                high: None,
-                low: None,
-                close: close.parse().unwrap(),
-                volume: None,
-                quote_volume: None,
-                filled: false,
-                ingest_ms: 1_747_517_893_120,
-                source: Some("recording".into()),
-                market_cap: None,
-                volume_24h: None,
-                high_24h: None,
-                low_24h: None,
-            });
+            let bar = Tick::bar(EventTime(*event_ms), Span::seconds(5), [close.parse().unwrap(); 4]);
+            let line = TickLine::new(instrument.coin(), instrument.quote(), &bar, 1_747_517_893_120);
+            pack.push(&TickLine { source: Some("recording".into()), ..line });
         }
         pack.into_payloads().swap_remove(0)
     };

@@ -1,6 +1,7 @@
 //! The targets, one file each.
 
 mod checkpoint;
+mod coingecko;
 mod line;
 mod model;
 mod recording;
@@ -9,8 +10,9 @@ mod subject;
 use crate::Target;
 
 /// All targets.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     Target { name: "checkpoint", run: checkpoint::run },
+    Target { name: "coingecko", run: coingecko::run },
     Target { name: "line", run: line::run },
     Target { name: "model", run: model::run },
     Target { name: "recording", run: recording::run },

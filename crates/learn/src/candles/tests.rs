@@ -13,20 +13,8 @@ fn bitcoin() -> Instrument {
 
 fn tick(event: i64, grain: Span) -> Tick {
     let close = 100.0 + (event as f64 / 7e5).sin();
-    Tick {
-        event: EventTime(event),
-        grain: Some(grain),
-        complete: None,
-        id: None,
-        open: close,
-        high: close * 1.001,
-        low: close * 0.999,
-        close,
-        volume: Some(1.5),
-        quote_volume: None,
-        filled: false,
-        feed_seq: 1 + event as u64 / 60_000,
-    }
+    let bar = Tick::bar(EventTime(event), grain, [close, close * 1.001, close * 0.999, close]);
+    Tick { volume: Some(1.5), feed_seq: 1 + event as u64 / 60_000, ..bar }
 }
 
 fn ticks(count: i64, grain: Span) -> Vec<Tick> {

@@ -50,20 +50,7 @@ fn candles(idxs: impl IntoIterator<Item = i64>) -> Vec<Candle> {
 }
 
 pub(crate) fn tick(event: i64, close: f64) -> Tick {
-    Tick {
-        event: EventTime(event),
-        grain: Some(Span::MINUTE),
-        complete: None,
-        id: None,
-        open: close,
-        high: close,
-        low: close,
-        close,
-        volume: None,
-        quote_volume: None,
-        filled: false,
-        feed_seq: 1,
-    }
+    Tick::bar(EventTime(event), Span::MINUTE, [close; 4])
 }
 
 #[test]

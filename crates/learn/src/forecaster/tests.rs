@@ -24,20 +24,9 @@ fn candles(count: i64) -> Vec<Candle> {
         let at = idx as f64;
         let close = 1_000.0 * (0.2 * (at * 0.13).sin() + 0.1 * (at * 1.7).sin()).exp();
         let reach = 0.01 * (0.7 * (at * 0.4).cos() + 0.3 * (at * 2.9).sin()).exp();
-        Tick {
-            event: EventTime(1_583_020_800_000 + idx * Span::HOUR.ms()),
-            grain: Some(Span::HOUR),
-            complete: None,
-            id: None,
-            open: close,
-            high: close * (1.0 + reach),
-            low: close * (1.0 - reach),
-            close,
-            volume: Some(1.0 + (idx % 5) as f64),
-            quote_volume: None,
-            filled: false,
-            feed_seq: 1,
-        }
+        let event = EventTime(1_583_020_800_000 + idx * Span::HOUR.ms());
+        let bar = Tick::bar(event, Span::HOUR, [close, close * (1.0 + reach), close * (1.0 - reach), close]);
+        Tick { volume: Some(1.0 + (idx % 5) as f64), ..bar }
     };
     let ticks: Vec<_> = (0..count).map(tick).collect();
     fold(&ticks, &Instrument::new("bitcoin", "usd").expect("valid"), Window::Hour).candles

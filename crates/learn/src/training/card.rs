@@ -9,7 +9,7 @@ use store::model_card::{
     CARD_VERSION, FoldScores, ModelCard, Parameters, PartScores, Rows, SequenceRange, TimeRange, Versions,
 };
 
-use crate::booster::{OBJECTIVE, TREE_METHOD};
+use crate::booster::{BoosterError, OBJECTIVE, TREE_METHOD};
 use crate::config::LearnConfig;
 use crate::fit::{FitConfig, Fitted};
 use crate::prepare::Prepared;
@@ -26,20 +26,23 @@ pub(super) struct TrainingResult {
 }
 
 /// Returns the card, without the model's id and the duration.
+///
+/// # Errors
+/// XGBoost returns an error.
 pub(super) fn card(
     ticks: &[Tick],
     range: Option<SeqRange>,
     config: &LearnConfig,
     prepared: &Prepared,
     result: TrainingResult,
-) -> ModelCard {
+) -> Result<ModelCard, BoosterError> {
     let TrainingResult { outer, fit_config, fitted, holdout, folds } = result;
     let (first, last) = (&ticks[0], &ticks[ticks.len() - 1]);
     let dataset = &prepared.dataset;
     let boosting = &config.boosting;
     let baseline = fitted.forecaster.baseline();
     let scored_model = ScoredModel { recipe: config.recipe, baseline, split: config.split };
-    ModelCard {
+    Ok(ModelCard {
         model: String::new(),
         coin: config.instrument.coin().to_owned(),
         quote: config.instrument.quote().to_owned(),
@@ -64,6 +67,7 @@ pub(super) fn card(
             smearing: fitted.forecaster.smearing(),
         },
         features: crate::features::columns(config.recipe).iter().map(|name| (*name).to_owned()).collect(),
+        importance: fitted.forecaster.importance()?,
         sequence: range.map(|range| SequenceRange { first: range.first, last: range.last }),
         time: TimeRange {
             first_ms: first.event.ms(),
@@ -88,7 +92,7 @@ pub(super) fn card(
         folds,
         files: BTreeMap::new(),
         duration_ms: 0,
-    }
+    })
 }
 
 /// Returns the model's id: 16 hexadecimal digits of a digest of the model, its data and its scores. It does not depend

@@ -31,20 +31,9 @@ fn config(recipe: Recipe, split: Split) -> LearnConfig {
 fn hourly(count: i64, close_of: impl Fn(f64) -> f64) -> Vec<Tick> {
     let tick = |idx: i64| {
         let close = close_of(idx as f64);
-        Tick {
-            event: EventTime(1_583_020_800_000 + idx * Span::HOUR.ms()),
-            grain: Some(Span::HOUR),
-            complete: None,
-            id: None,
-            open: close,
-            high: close * 1.002,
-            low: close * 0.998,
-            close,
-            volume: Some(1.0),
-            quote_volume: None,
-            filled: false,
-            feed_seq: 1 + idx as u64,
-        }
+        let event = EventTime(1_583_020_800_000 + idx * Span::HOUR.ms());
+        let bar = Tick::bar(event, Span::HOUR, [close, close * 1.002, close * 0.998, close]);
+        Tick { volume: Some(1.0), feed_seq: 1 + idx as u64, ..bar }
     };
     (0..count).map(tick).collect()
 }
@@ -87,6 +76,8 @@ fn a_periodic_price_is_learned_and_the_card_says_so() {
     assert!(skill > 0.5, "{skill}");
     assert!(card.verdict.starts_with("The model beats the naive baseline"), "{}", card.verdict);
     assert_eq!(card.folds.len(), 3);
+    assert_eq!(card.importance.len(), card.features.len());
+    assert!((card.importance.values().sum::<f64>() - 1.0).abs() < 1e-9, "{:?}", card.importance);
     assert_eq!(card.rows.train + card.rows.holdout + card.rows.purged, 800 - 24 - 1);
     let fold_rows: usize = card.folds.iter().map(|fold| fold.part.scores.rows).sum();
     assert_eq!(learned.predictions.len(), fold_rows + card.holdout.scores.rows);

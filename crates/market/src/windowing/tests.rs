@@ -10,19 +10,14 @@ use crate::watermark::Watermark;
 const POLICY: EventTimePolicy = EventTimePolicy { disorder: Span::seconds(5), lateness: Span::minutes(10) };
 
 fn tick(event_ms: i64, close: f64, feed_seq: u64) -> Tick {
+    let prices = [close, close + 1.0, close - 0.5, close];
     Tick {
-        event: EventTime(event_ms),
-        grain: Some(Span::SECOND),
-        complete: None,
         id: Some(feed_seq),
-        open: close,
-        high: close + 1.0,
-        low: close - 0.5,
-        close,
         volume: Some(0.25),
         quote_volume: Some(close * 0.25).filter(|_| !feed_seq.is_multiple_of(9)),
         filled: feed_seq.is_multiple_of(4),
         feed_seq,
+        ..Tick::bar(EventTime(event_ms), Span::SECOND, prices)
     }
 }
 

@@ -82,8 +82,8 @@ impl Agenda {
         self.paused_until = self.paused_until.max(now.saturating_add(pause));
     }
 
-    /// Delays the next poll until there are credits again, which is looked for now and then.
-    pub(crate) fn spent(&mut self, now: Duration, rest: Duration) {
+    /// Delays the next poll until its calls can be made again, which is looked for now and then.
+    pub(crate) fn unpaid(&mut self, now: Duration, rest: Duration) {
         self.next_poll = now.saturating_add(rest.min(RECHECK));
     }
 
@@ -171,9 +171,9 @@ mod tests {
     #[test]
     fn without_credits_it_looks_again_now_and_then() {
         let mut agenda = Agenda::default();
-        agenda.spent(second(0), second(100_000));
+        agenda.unpaid(second(0), second(100_000));
         assert_eq!(agenda.next(second(0), true), Action::Wait(second(30)));
-        agenda.spent(second(600), second(5));
+        agenda.unpaid(second(600), second(5));
         assert_eq!(agenda.next(second(600), true), Action::Wait(second(5)));
     }
 }

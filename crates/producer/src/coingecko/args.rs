@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
+use market::span_text::at_least;
 use market::{Instrument, Span};
 
 use super::config::{Api, Filling, PollingConfig};
@@ -18,12 +19,12 @@ const DAYS_MAX: u32 = 730;
 pub struct PollingArgs {
     /// Time between two requests to CoinGecko, at least; it becomes longer as the credits of the month require [default:
     /// the time between two updates there, 60s or with a paid plan 20s]
-    #[arg(long, env = "COINGECKO_INTERVAL", value_parser = parse_duration)]
-    pub interval: Option<Duration>,
+    #[arg(long, env = "COINGECKO_INTERVAL", value_parser = at_least(Span(1)))]
+    pub interval: Option<Span>,
 
     /// Minimum age of an answer. Heartbeats stay this far behind, or as far as the largest lag of an answer in the last
     /// 24 hours
-    #[arg(long, env = "COINGECKO_SOURCE_DELAY", default_value = "5m", value_parser = parse_span)]
+    #[arg(long, env = "COINGECKO_SOURCE_DELAY", default_value = "5m", value_parser = at_least(Span(1)))]
     pub source_delay: Span,
 
     /// History to fetch before the first live price of an instrument: points of 5 minutes for the last day, hourly ones
@@ -196,8 +197,7 @@ impl PollingArgs {
     ) -> anyhow::Result<PollingConfig> {
         ensure!(!coins.is_empty(), "--source coingecko needs a coin: --coin bitcoin");
         let api = api.to_api(limits)?;
-        let asked = self.interval.map(|interval| i64::try_from(interval.as_millis()).map(Span)).transpose();
-        let asked = asked.context("--interval is too long")?.unwrap_or(api.plan.update());
+        let asked = self.interval.unwrap_or(api.plan.update());
         ensure!(asked <= market::validate::GRAIN_MAX, "--interval is longer than a year");
         // Another host, such as a proxy, may update more often.
         let least = if api.is_elsewhere() { asked } else { asked.max(api.plan.update()) };
@@ -277,17 +277,6 @@ fn instruments(coins: &[String], quote: &str) -> anyhow::Result<Vec<Instrument>>
         }
     }
     Ok(instruments)
-}
-
-/// Parses a duration of at least a millisecond.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if duration < Duration::from_millis(1) { Err("must be at least 1ms".to_owned()) } else { Ok(duration) }
-}
-
-/// Parses a span of at least a millisecond.
-fn parse_span(text: &str) -> Result<Span, String> {
-    i64::try_from(parse_duration(text)?.as_millis()).map(Span).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

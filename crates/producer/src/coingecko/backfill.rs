@@ -25,7 +25,7 @@ use super::client::Client;
 use super::config::SOURCE;
 use super::fetch::coded;
 use super::hole::Hole;
-use super::ledger::{Account, Ledger};
+use super::ledger::{Account, Ledger, UNRECORDED_RETRY};
 use super::poll::group;
 use super::{backoff, budget_command, words};
 use crate::clock::now_ms;
@@ -193,12 +193,16 @@ async fn ask(
     let mut refusals = 0;
     loop {
         match ledger.spend(Purpose::Backfill, wall_time()).await? {
-            Verdict::Go => {}
-            Verdict::Minute(wait) => {
+            Some(Verdict::Go) => {}
+            Some(Verdict::Minute(wait)) => {
                 tokio::time::sleep(Duration::from_millis(wait.ms().max(0).unsigned_abs())).await;
                 continue;
             }
-            Verdict::Month(until) => bail!("the credits of the month are spent until {until}"),
+            None => {
+                tokio::time::sleep(UNRECORDED_RETRY).await;
+                continue;
+            }
+            Some(Verdict::Month(until)) => bail!("the credits of the month are spent until {until}"),
         }
         let refusal = match client.chart(instrument, request).await {
             Ok(chart) => return Ok(chart),

@@ -71,12 +71,25 @@ pub(crate) struct Spending {
     filled: u64,
     /// Calls of the last minute: seconds since the epoch, ascending, and their calls.
     recent: Vec<(i64, u32)>,
+    /// Calls that the account may make in a month, for readers; absent without a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    credits: Option<u64>,
+    /// Time between two polls, for readers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    interval_ms: Option<i64>,
 }
 
 impl Spending {
     /// No calls yet.
     pub(crate) fn new(now: EventTime) -> Self {
-        Self { version: VERSION, month: Month::of(now), spent: 0, filled: 0, recent: Vec::new() }
+        let month = Month::of(now);
+        Self { version: VERSION, month, spent: 0, filled: 0, recent: Vec::new(), credits: None, interval_ms: None }
+    }
+
+    /// Notes the limit of a month and the time between two polls, for readers that know neither plan nor flags.
+    pub(crate) fn note(&mut self, limits: &Limits, interval: Option<Span>) {
+        self.credits = limits.credits;
+        self.interval_ms = interval.map(Span::ms).or(self.interval_ms);
     }
 
     /// Returns the spending as of `now`: a new month begins at 0. A clock that was set back begins no earlier month, and
@@ -111,8 +124,8 @@ impl Spending {
 
     /// Records a call at `now`. The spending must be [`Self::at`] that time.
     pub(crate) fn record(&mut self, purpose: Purpose, now: EventTime) {
-        self.spent += 1;
-        self.filled += u64::from(purpose != Purpose::Poll);
+        self.spent = self.spent.saturating_add(1);
+        self.filled = self.filled.saturating_add(u64::from(purpose != Purpose::Poll));
         let second = second_of(now);
         match self.recent.last_mut() {
             Some((made, calls)) if *made == second => *calls += 1,
@@ -345,5 +358,9 @@ mod tests {
         let expected = r#"{"version":1,"month":"2026-12","spent":824,"filled":12,"recent":[[1796083205,1]]}"#;
         assert_eq!(json, expected);
         assert_eq!(serde_json::from_str::<Spending>(&json).unwrap(), spending);
+        spending.note(&DEMO, Some(Span::MINUTE));
+        let noted = serde_json::to_string(&spending).unwrap();
+        assert!(noted.ends_with(r#","credits":10000,"interval_ms":60000}"#), "{noted}");
+        assert_eq!(serde_json::from_str::<Spending>(&noted).unwrap(), spending);
     }
 }

@@ -1,4 +1,4 @@
-//! Bounded buffer of unpublished records, so that polling continues during an outage of NATS.
+//! Bounded buffer of unpublished records, so that polling does not wait for their publishing.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -207,31 +207,13 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use bus::codec::LINES_MAX;
+    use market::Tick;
 
     use super::*;
 
     fn tick(coin: &'static str, minute: i64) -> BufferedRecord {
-        BufferedRecord::Tick(Box::new(TickLine {
-            coin: coin.into(),
-            quote: "usd".into(),
-            event_ms: minute * 60_000,
-            grain_ms: None,
-            complete_ms: None,
-            id: None,
-            open: None,
-            high: None,
-            low: None,
-            close: 1.0,
-            volume: None,
-            quote_volume: None,
-            filled: false,
-            ingest_ms: 0,
-            source: None,
-            market_cap: None,
-            volume_24h: None,
-            high_24h: None,
-            low_24h: None,
-        }))
+        let tick = Tick::point(EventTime(minute * 60_000), 1.0);
+        BufferedRecord::Tick(Box::new(TickLine::new(coin, "usd", &tick, 0)))
     }
 
     fn heartbeat(minute: i64) -> BufferedRecord {

@@ -1,18 +1,23 @@
 //! The command `fetch`: prints one tick.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow};
-use market::Instrument;
+use bus::{Connection, NatsArgs};
+use market::{EventTime, Instrument};
 use serde::Serialize;
 use service::{Code, Shutdown, WithCode};
 
 use super::answer::{Class, Refusal};
 use super::client::Client;
 use super::config::{Api, SOURCE};
+use super::ledger::{Account, Ledger};
 use super::observer::{self, Poll};
 use super::quote_error::QuoteError;
 use crate::clock::now_ms;
+
+/// Time in which NATS must have recorded the call: the command works without NATS.
+const RECORD_MAX: Duration = Duration::from_secs(2);
 
 /// A tick as `fetch` prints it, with all fields of the quote.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -49,14 +54,20 @@ pub struct Fetched {
     pub source: &'static str,
 }
 
-/// Prints one tick as one JSON object.
+/// Prints one tick as one JSON object. The credit of a key is counted before, if NATS answers.
 ///
 /// # Errors
 /// The client cannot be set up, CoinGecko does not know the coin or has no price of it, or it gives another answer or
 /// none.
-pub async fn fetch(api: &Api, instrument: &Instrument, shutdown: &Shutdown) -> anyhow::Result<()> {
+pub async fn fetch(api: &Api, instrument: &Instrument, nats: &NatsArgs, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let counted = async {
+        if api.limits().credits.is_some() {
+            count(api, nats).await;
+        }
+        tick(api, instrument).await
+    };
     let tick = tokio::select! {
-        tick = tick(api, instrument) => tick?,
+        tick = counted => tick?,
         () = shutdown.requested() => return Ok(()),
     };
     let line = serde_json::to_string(&tick).context("a tick that is no JSON")?;
@@ -89,6 +100,25 @@ pub async fn tick(api: &Api, instrument: &Instrument) -> anyhow::Result<Fetched>
         ingest_ms: tick.ingest_ms,
         source: SOURCE,
     })
+}
+
+/// Records a call in the budget that all producers share, or warns that it is not counted.
+async fn count(api: &Api, nats: &NatsArgs) {
+    let why = match tokio::time::timeout(RECORD_MAX, record(api, nats)).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("NATS did not answer within {} s", RECORD_MAX.as_secs()),
+    };
+    tracing::warn!("this request is not counted: {why}; producer budget --spent corrects the count");
+}
+
+async fn record(api: &Api, nats: &NatsArgs) -> Result<(), bus::Error> {
+    // Without a server there is nothing to wait for.
+    let nats = NatsArgs { connect_timeout: 0, ..nats.clone() };
+    let connection = Connection::open(&nats, Some("producer")).await?;
+    let now = EventTime(now_ms(SystemTime::now()));
+    let account = Account { connection: &connection, name: api.account() };
+    Ledger::open(account, api.limits(), now).await?.record(now).await
 }
 
 /// Converts a quote error, with an exit code: an unknown coin is a bad configuration, the other errors may pass.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use market::gap::GapLine;
 use market::tick::TickLine;
 use market::validate::{GRAIN_MAX, Reason, validate};
-use market::{EventTime, Instrument, Span};
+use market::{EventTime, Instrument, Span, Tick};
 
 use super::buffer::BufferedRecord;
 use super::chart::{ChartPoint, JoinedChart};
@@ -158,26 +158,13 @@ fn gap(instrument: &Instrument, from: EventTime, to: EventTime, cause: &'static 
 }
 
 fn line(instrument: &Instrument, point: &ChartPoint, ingest_ms: i64) -> TickLine<'static> {
+    let (coin, quote) = (instrument.coin().to_owned(), instrument.quote().to_owned());
+    let tick = Tick { filled: true, ..Tick::point(point.event, point.price) };
     TickLine {
-        coin: Cow::Owned(instrument.coin().to_owned()),
-        quote: Cow::Owned(instrument.quote().to_owned()),
-        event_ms: point.event.ms(),
-        grain_ms: None,
-        complete_ms: None,
-        id: None,
-        open: None,
-        high: None,
-        low: None,
-        close: point.price,
-        volume: None,
-        quote_volume: None,
-        filled: true,
-        ingest_ms,
         source: Some(Cow::Borrowed(SOURCE)),
         market_cap: point.market_cap,
         volume_24h: point.volume_24h,
-        high_24h: None,
-        low_24h: None,
+        ..TickLine::new(coin, quote, &tick, ingest_ms)
     }
 }
 

@@ -1,7 +1,9 @@
 //! The spending of an account in NATS: each call is recorded before it is made, so that a killed producer has counted
 //! at most one call too many, and all producers of an account share one budget.
 //!
-//! While NATS is away, calls are judged by the last known spending and recorded when it is back.
+//! While NATS is away, no credit is spent, because a kill would lose its count. Calls of an account without a limit of
+//! credits go on: they are judged by the last known spending and recorded when NATS is back, and a minute later their
+//! count no longer matters.
 
 use std::future::Future;
 use std::time::Duration;
@@ -20,6 +22,9 @@ use super::config::SOURCE;
 
 /// Delays after another producer was faster.
 const OVERTAKEN: Backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(100));
+
+/// Time after which a call that NATS could not record is tried again.
+pub(crate) const UNRECORDED_RETRY: Duration = Duration::from_secs(1);
 
 /// The stored spending of one account; NATS, or memory in tests.
 pub(crate) trait Store: Sync {
@@ -61,6 +66,8 @@ pub(crate) struct Ledger<S> {
     known: Spending,
     /// Calls that are not stored yet.
     owed: Spending,
+    /// Time between two polls, once it is known.
+    interval: Option<Span>,
     reminder: Reminder,
 }
 
@@ -71,14 +78,14 @@ impl<S: Store> Ledger<S> {
     /// NATS does not answer, or stores it in a form of another version.
     pub(crate) async fn open(store: S, limits: Limits, now: EventTime) -> Result<Self, Error> {
         let (known, _) = load(&store, now).await?;
-        Ok(Self { store, limits, known, owed: Spending::new(now), reminder: Reminder::default() })
+        Ok(Self { store, limits, known, owed: Spending::new(now), interval: None, reminder: Reminder::default() })
     }
 
-    /// Judges a call, and records it if it may be made.
+    /// Judges a call, and records it if it may be made. `None` while NATS cannot record its credit: it must not be made.
     ///
     /// # Errors
     /// Waiting does not help: a missing permission, or a form of another version.
-    pub(crate) async fn spend(&mut self, purpose: Purpose, now: EventTime) -> Result<Verdict, Error> {
+    pub(crate) async fn spend(&mut self, purpose: Purpose, now: EventTime) -> Result<Option<Verdict>, Error> {
         let limits = self.limits;
         let act = |spending: &mut Spending| {
             let verdict = spending.judge(&limits, purpose, now);
@@ -90,9 +97,13 @@ impl<S: Store> Ledger<S> {
         match self.change(now, act).await {
             Ok(verdict) => {
                 self.reminder.settle("calls to CoinGecko are recorded again");
-                Ok(verdict)
+                Ok(Some(verdict))
             }
             Err(error) if error.disposition() == Disposition::Stop => Err(error),
+            Err(error) if limits.credits.is_some() => {
+                self.reminder.warn(&format!("{error}; CoinGecko is not asked before the call can be recorded"));
+                Ok(None)
+            }
             Err(error) => {
                 self.reminder.warn(&format!("{error}; calls to CoinGecko are recorded when it answers"));
                 (self.known, self.owed) = (self.known.clone().at(now), self.owed.clone().at(now));
@@ -100,9 +111,17 @@ impl<S: Store> Ledger<S> {
                 if verdict == Verdict::Go {
                     self.owed.record(purpose, now);
                 }
-                Ok(verdict)
+                Ok(Some(verdict))
             }
         }
+    }
+
+    /// Records a call that is made also beyond the limits: one that a person asked for, or the question for the limits.
+    ///
+    /// # Errors
+    /// NATS does not answer, or as [`Self::spend`].
+    pub(crate) async fn record(&mut self, now: EventTime) -> Result<(), Error> {
+        self.change(now, |spending| spending.record(Purpose::Poll, now)).await
     }
 
     /// Takes over what the source tells of the account.
@@ -136,9 +155,11 @@ impl<S: Store> Ledger<S> {
         self.known.clone().at(now)
     }
 
-    /// Returns the time between two polls of `requests` calls, at least `least`.
-    pub(crate) fn interval(&self, now: EventTime, requests: u64, least: Span) -> Span {
-        self.spending(now).interval(&self.limits, now, requests, least)
+    /// Returns the time between two polls of `requests` calls, at least `least`. The next change stores it for readers.
+    pub(crate) fn interval(&mut self, now: EventTime, requests: u64, least: Span) -> Span {
+        let interval = self.spending(now).interval(&self.limits, now, requests, least);
+        self.interval = Some(interval);
+        interval
     }
 
     /// Changes the stored spending, together with the calls that it lacks.
@@ -152,7 +173,8 @@ impl<S: Store> Ledger<S> {
             let mut changed = stored.clone();
             changed.absorb(&self.owed.clone().at(now));
             let done = act(&mut changed);
-            // A refused call changes nothing, unless calls of an outage are to be added.
+            changed.note(&self.limits, self.interval);
+            // A refused call changes nothing, unless calls of an outage are to be added or limits are new.
             if changed == stored || self.store.store(encode(&changed), revision).await?.is_some() {
                 (self.known, self.owed) = (changed, Spending::new(now));
                 return Ok(done);
@@ -186,6 +208,8 @@ mod tests {
     use super::*;
 
     const LIMITS: Limits = Limits { per_minute: 1_000, credits: Some(100) };
+    const UNLIMITED: Limits = Limits { per_minute: 5, credits: None };
+    const GO: Option<Verdict> = Some(Verdict::Go);
     const NOW: EventTime = EventTime(1_796_083_200_000);
 
     /// A bucket in memory, which may be away.
@@ -236,7 +260,7 @@ mod tests {
         let (mut first, mut second) = (open(&memory).await, open(&memory).await);
         let spend = async |ledger: &mut Ledger<&Memory>| {
             let mut made = 0;
-            while ledger.spend(Purpose::Backfill, NOW).await.unwrap() == Verdict::Go {
+            while ledger.spend(Purpose::Backfill, NOW).await.unwrap() == GO {
                 made += 1;
             }
             made
@@ -247,30 +271,37 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn calls_during_an_outage_are_recorded_afterwards() {
+    async fn an_outage_spends_no_credit() {
         let memory = Memory::default();
         let mut ledger = open(&memory).await;
-        assert_eq!(ledger.spend(Purpose::Poll, NOW).await.unwrap(), Verdict::Go);
+        assert_eq!(ledger.spend(Purpose::Poll, NOW).await.unwrap(), GO);
         memory.is_away.store(true, Ordering::Relaxed);
-        for _ in 0..3 {
-            assert_eq!(ledger.spend(Purpose::Poll, NOW).await.unwrap(), Verdict::Go);
+        for purpose in [Purpose::Poll, Purpose::Fill, Purpose::Backfill] {
+            assert_eq!(ledger.spend(purpose, NOW).await.unwrap(), None);
         }
-        assert_eq!((stored(&memory).await, ledger.spending(NOW).spent()), (1, 4));
+        assert!(ledger.record(NOW).await.is_err());
         memory.is_away.store(false, Ordering::Relaxed);
-        assert_eq!(ledger.spend(Purpose::Poll, NOW).await.unwrap(), Verdict::Go);
-        assert_eq!((stored(&memory).await, ledger.spending(NOW).spent()), (5, 5));
+        assert_eq!((stored(&memory).await, ledger.spending(NOW).spent()), (1, 1));
+        assert_eq!(ledger.spend(Purpose::Poll, NOW).await.unwrap(), GO);
+        assert_eq!((stored(&memory).await, ledger.spending(NOW).spent()), (2, 2));
     }
 
+    /// The minute is kept by the last known calls.
     #[tokio::test]
-    async fn an_outage_does_not_exceed_what_was_known() {
+    async fn calls_without_credits_go_on_in_an_outage() {
         let memory = Memory::default();
-        let mut ledger = open(&memory).await;
+        let mut ledger = Ledger::open(&memory, UNLIMITED, NOW).await.unwrap();
+        assert_eq!(ledger.spend(Purpose::Poll, NOW).await.unwrap(), GO);
         memory.is_away.store(true, Ordering::Relaxed);
-        let mut made = 0;
-        while ledger.spend(Purpose::Poll, NOW).await.unwrap() == Verdict::Go {
-            made += 1;
+        for _ in 1..5 {
+            assert_eq!(ledger.spend(Purpose::Poll, NOW).await.unwrap(), GO);
         }
-        assert_eq!(made, 90, "all but the reserve");
+        assert!(matches!(ledger.spend(Purpose::Poll, NOW).await.unwrap(), Some(Verdict::Minute(_))));
+        assert_eq!((stored(&memory).await, ledger.spending(NOW).spent()), (1, 5));
+        memory.is_away.store(false, Ordering::Relaxed);
+        let later = NOW + Span::minutes(2);
+        assert_eq!(ledger.spend(Purpose::Poll, later).await.unwrap(), GO);
+        assert_eq!((stored(&memory).await, ledger.spending(later).spent()), (6, 6));
     }
 
     #[tokio::test]
@@ -278,10 +309,20 @@ mod tests {
         let memory = Memory::default();
         let mut ledger = open(&memory).await;
         memory.is_silent.store(true, Ordering::Relaxed);
-        assert_eq!(ledger.spend(Purpose::Poll, NOW).await.unwrap(), Verdict::Go);
+        assert_eq!(ledger.spend(Purpose::Poll, NOW).await.unwrap(), None);
         memory.is_silent.store(false, Ordering::Relaxed);
-        assert_eq!(ledger.spend(Purpose::Poll, NOW).await.unwrap(), Verdict::Go);
-        assert_eq!(stored(&memory).await, 3);
+        assert_eq!(ledger.spend(Purpose::Poll, NOW).await.unwrap(), GO);
+        assert_eq!(stored(&memory).await, 2);
+    }
+
+    #[tokio::test]
+    async fn some_calls_are_recorded_beyond_the_limits() {
+        let memory = Memory::default();
+        let mut ledger = open(&memory).await;
+        ledger.set_spent(100, NOW).await.unwrap();
+        assert!(matches!(ledger.spend(Purpose::Poll, NOW).await.unwrap(), Some(Verdict::Month(_))));
+        ledger.record(NOW).await.unwrap();
+        assert_eq!(stored(&memory).await, 101);
     }
 
     #[tokio::test]
@@ -294,6 +335,23 @@ mod tests {
         assert_eq!(stored(&memory).await, 40, "never lower");
         ledger.set_spent(3, NOW).await.unwrap();
         assert_eq!(stored(&memory).await, 3);
+    }
+
+    #[tokio::test]
+    async fn limit_and_interval_are_stored_for_readers() {
+        let memory = Memory::default();
+        let mut ledger = open(&memory).await;
+        let interval = ledger.interval(NOW, 1, Span::MINUTE);
+        ledger.spend(Purpose::Poll, NOW).await.unwrap();
+        let stored = memory.value.lock().unwrap().clone().unwrap();
+        let known: budgets::KnownBudget = serde_json::from_slice(&stored.payload).unwrap();
+        let expected = budgets::KnownBudget {
+            month: "2026-12".to_owned(),
+            spent: 1,
+            credits: LIMITS.credits,
+            interval_ms: Some(interval.ms()),
+        };
+        assert_eq!(known, expected);
     }
 
     #[tokio::test]

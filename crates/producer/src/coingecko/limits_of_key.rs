@@ -1,15 +1,15 @@
 //! Limits and spent credits of a paid key, which CoinGecko tells.
 
 use bus::Error;
+use bus::error::Disposition;
 use market::EventTime;
 
-use super::budget::{Purpose, Verdict};
 use super::client::Client;
 use super::config::Api;
 use super::ledger::{Ledger, Store};
 
-/// Asks for limits and spent credits, and takes them over; the call is recorded. Without an answer those of the plan
-/// count. Returns whether a call was made.
+/// Asks for limits and spent credits, and takes them over. Without an answer those of the plan count. The call is recorded
+/// also beyond the limits, which may be those of a smaller plan until then. Returns whether it was made.
 ///
 /// # Errors
 /// The budget cannot be kept in NATS, and waiting does not help.
@@ -19,8 +19,10 @@ pub(crate) async fn ask<S: Store>(
     api: &Api,
     now: EventTime,
 ) -> Result<bool, Error> {
-    if ledger.spend(Purpose::Poll, now).await? != Verdict::Go {
-        return Ok(false);
+    match ledger.record(now).await {
+        Ok(()) => {}
+        Err(error) if error.disposition() == Disposition::Stop => return Err(error),
+        Err(_) => return Ok(false),
     }
     match client.usage().await {
         Ok(usage) => {

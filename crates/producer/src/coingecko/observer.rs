@@ -7,7 +7,7 @@ use std::ops::Range;
 use market::heartbeat::HeartbeatLine;
 use market::tick::TickLine;
 use market::validate::{FUTURE_BOUND, validate};
-use market::{EventTime, Instrument, Span};
+use market::{EventTime, Instrument, Span, Tick};
 
 use super::buffer::BufferedRecord;
 use super::certification::{Certification, TimeBefore};
@@ -227,26 +227,14 @@ pub(crate) fn tick(
     if event > answered + FUTURE_BOUND {
         return Err(QuoteError::AheadOfClock);
     }
+    let (coin, currency) = (instrument.coin().to_owned(), instrument.quote().to_owned());
     let line = TickLine {
-        coin: Cow::Owned(instrument.coin().to_owned()),
-        quote: Cow::Owned(instrument.quote().to_owned()),
-        event_ms: event.ms(),
-        grain_ms: None,
-        complete_ms: None,
-        id: None,
-        open: None,
-        high: None,
-        low: None,
-        close,
-        volume: None,
-        quote_volume: None,
-        filled: false,
-        ingest_ms: poll.answered_ms,
         source: Some(Cow::Borrowed(SOURCE)),
         market_cap: quote.market_cap,
         volume_24h: quote.volume_24h,
         high_24h: quote.high_24h,
         low_24h: quote.low_24h,
+        ..TickLine::new(coin, currency, &Tick::point(event, close), poll.answered_ms)
     };
     // FEED stores the tick later, by a clock that may be behind. No other check can fail there.
     validate(&line, instrument, 0, poll.answered_ms).map_err(QuoteError::Refused)?;

@@ -86,7 +86,7 @@ async fn poll_into(
     health.data(newest.map_or(Freshness::Awaited, |event| Freshness::Newest(event.ms())));
     let started_ms = now_ms(SystemTime::now());
     let account = Account { connection, name: config.api.account() };
-    let ledger = tokio::select! {
+    let mut ledger = tokio::select! {
         ledger = Ledger::open(account, config.api.limits(), EventTime(started_ms)) => ledger?,
         () = shutdown.requested() => return Ok(()),
     };

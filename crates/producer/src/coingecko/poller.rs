@@ -20,7 +20,7 @@ use super::budget::{Purpose, Verdict};
 use super::client::Client;
 use super::config::{COINS_MAX, PollingConfig};
 use super::filler::Filler;
-use super::ledger::{Ledger, Store};
+use super::ledger::{Ledger, Store, UNRECORDED_RETRY};
 use super::limits_of_key;
 use super::markets::Quote;
 use super::observer::{Observer, Poll};
@@ -34,8 +34,6 @@ use crate::metrics::{BudgetMetrics, ProducerMetrics};
 const USAGE_EVERY: Duration = Duration::from_secs(6 * 60 * 60);
 /// The log says an interval that differs from the one before by more than one part in so many.
 const SAID_PART: i64 = 10;
-/// Cause of the gap that a spent budget leaves.
-const BUDGET_SPENT: &str = "budget-spent";
 /// Ticks in the buffer beyond which no history is fetched: a year of it must fit beside them.
 const FILLING_TICKS_MAX: usize = 500;
 /// Time after which the poller looks whether the buffer has room again.
@@ -71,8 +69,8 @@ pub(crate) struct Poller<'a, S> {
     failures: u32,
     /// The last answer, if it was a refusal.
     refusal: Option<Refusal>,
-    /// End of the time without credits.
-    spent_until: Option<EventTime>,
+    /// Why the last call for prices was not made, if it was not.
+    unpaid: Option<Unpaid>,
     /// Interval that the log said last.
     said: Option<Span>,
     /// Time of the next question for limits.
@@ -88,7 +86,34 @@ enum Polled {
     Answered,
     /// The poll took this many calls.
     Refused(Refusal, u64),
+    Unpaid(Unpaid),
+}
+
+/// Reason why a call was not made.
+#[derive(Debug, Clone, Copy)]
+enum Unpaid {
+    /// The credits are spent until this time.
     Spent(EventTime),
+    /// NATS is away and cannot record its credit.
+    Unrecorded,
+}
+
+impl Unpaid {
+    /// Returns the cause of the resulting gap.
+    fn cause(self) -> &'static str {
+        match self {
+            Self::Spent(_) => "budget-spent",
+            Self::Unrecorded => "nats-away",
+        }
+    }
+
+    /// Returns the time after which the call may be possible again.
+    fn rest(self) -> Duration {
+        match self {
+            Self::Spent(until) => Duration::from_millis((until - wall_time()).ms().max(0).unsigned_abs()),
+            Self::Unrecorded => UNRECORDED_RETRY,
+        }
+    }
 }
 
 impl<'a, S: Store> Poller<'a, S> {
@@ -102,7 +127,7 @@ impl<'a, S: Store> Poller<'a, S> {
             origin: Instant::now(),
             failures: 0,
             refusal: None,
-            spent_until: None,
+            unpaid: None,
             said: None,
             usage_at: Duration::ZERO,
             last_price: None,
@@ -149,10 +174,7 @@ impl<'a, S: Store> Poller<'a, S> {
                 self.pace(started);
             }
             Polled::Refused(refusal, calls) => return Ok(self.refused(refusal, calls)),
-            Polled::Spent(until) => {
-                let rest = Duration::from_millis((until - wall_time()).ms().max(0).unsigned_abs());
-                self.agenda.spent(self.uptime(), rest);
-            }
+            Polled::Unpaid(unpaid) => self.agenda.unpaid(self.uptime(), unpaid.rest()),
         }
         self.report_readiness();
         Ok(ControlFlow::Continue(()))
@@ -160,7 +182,7 @@ impl<'a, S: Store> Poller<'a, S> {
 
     /// Sets the interval with which the credits last, and the next poll.
     fn pace(&mut self, started: Duration) {
-        let PollerParts { config, ledger, .. } = &self.parts;
+        let PollerParts { config, ledger, .. } = &mut self.parts;
         let interval = ledger.interval(wall_time(), config.requests(), config.interval);
         self.parts.budget_metrics.interval_s.set(interval.ms() as f64 / 1_000.0);
         self.parts.observer.set_interval(interval);
@@ -198,9 +220,9 @@ impl<'a, S: Store> Poller<'a, S> {
         let config = self.parts.config;
         let count = config.instruments.len();
         for (calls, first) in (1..).zip((0..count).step_by(COINS_MAX)) {
-            if let Some(until) = self.spend_for_poll().await? {
-                self.fail(first..count, BUDGET_SPENT);
-                return Ok(Polled::Spent(until));
+            if let Some(unpaid) = self.spend_for_poll().await? {
+                self.fail(first..count, unpaid.cause());
+                return Ok(Polled::Unpaid(unpaid));
             }
             let range = first..count.min(first + COINS_MAX);
             let instruments = &config.instruments[range.clone()];
@@ -224,39 +246,40 @@ impl<'a, S: Store> Poller<'a, S> {
         Ok(Polled::Answered)
     }
 
-    /// Records a call for prices, and waits until the minute has room for it. Returns the time until which the credits
-    /// are spent, if they are.
-    async fn spend_for_poll(&mut self) -> Result<Option<EventTime>, Error> {
-        loop {
+    /// Records a call for prices, and waits until the minute has room for it. Returns why it must not be made, if so.
+    async fn spend_for_poll(&mut self) -> Result<Option<Unpaid>, Error> {
+        let unpaid = loop {
             match self.parts.ledger.spend(Purpose::Poll, wall_time()).await? {
-                Verdict::Go => {
-                    if self.spent_until.take().is_some() {
-                        tracing::info!("CoinGecko is asked again: there are credits");
-                    }
-                    self.called("poll");
-                    return Ok(None);
-                }
-                Verdict::Minute(wait) => {
+                Some(Verdict::Go) => break None,
+                Some(Verdict::Minute(wait)) => {
                     tokio::time::sleep(Duration::from_millis(wait.ms().max(0).unsigned_abs())).await;
                 }
-                Verdict::Month(until) => {
-                    if self.spent_until.replace(until).is_none() {
-                        tracing::warn!("{}", self.spent_words(until));
-                    }
-                    return Ok(Some(until));
-                }
+                Some(Verdict::Month(until)) => break Some(Unpaid::Spent(until)),
+                None => break Some(Unpaid::Unrecorded),
             }
+        };
+        match (std::mem::replace(&mut self.unpaid, unpaid), unpaid) {
+            (Some(Unpaid::Spent(_)), None) => tracing::info!("CoinGecko is asked again: there are credits"),
+            (Some(Unpaid::Spent(_)), Some(Unpaid::Spent(_))) => {}
+            (_, Some(Unpaid::Spent(until))) => tracing::warn!("{}", self.spent_words(until)),
+            // The ledger says when it records calls again.
+            _ => {}
         }
+        if unpaid.is_none() {
+            self.called("poll");
+        }
+        Ok(unpaid)
     }
 
     /// Asks for limits and spent credits of a paid plan, now and then. Without an answer the table counts.
     async fn ask_usage(&mut self) -> Result<(), Error> {
         let api = &self.parts.config.api;
-        if api.plan == ApiPlan::Pro && self.uptime() >= self.usage_at {
+        if api.plan == ApiPlan::Pro
+            && self.uptime() >= self.usage_at
+            && limits_of_key::ask(&mut self.parts.ledger, self.parts.client, api, wall_time()).await?
+        {
             self.usage_at = self.uptime() + USAGE_EVERY;
-            if limits_of_key::ask(&mut self.parts.ledger, self.parts.client, api, wall_time()).await? {
-                self.called("poll");
-            }
+            self.called("poll");
         }
         Ok(())
     }

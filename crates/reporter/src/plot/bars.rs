@@ -3,8 +3,10 @@
 //! It is here and not in the benchmark because it draws on the private canvas, and because only this crate may depend
 //! on the plotting library.
 
-use super::canvas::{Anchor, Canvas, Image, SCALE, TextStyle};
+use super::canvas::Canvas;
 use super::layout::{MARGIN, WIDTH};
+use super::picture::Picture;
+use super::text::{Anchor, TextStyle};
 use super::theme::{AXIS, BACKGROUND, BASELINE, GRID, INK, MODEL, MUTED, SMALL, TITLE, WARNING};
 
 /// One bar.
@@ -28,9 +30,9 @@ const RIGHT: f64 = 1_330.0;
 const FOOT: f64 = 56.0;
 
 /// Draws bars under a title and a note in small print.
-pub fn bars(title: &str, note: &str, bars: &[Bar]) -> Image {
+pub fn bars(title: &str, note: &str, bars: &[Bar]) -> Picture {
     let foot = HEADING + ROW * bars.len() as f64;
-    let mut canvas = Canvas::new((WIDTH, (foot + FOOT) as u32), SCALE, BACKGROUND);
+    let mut canvas = Canvas::new((WIDTH, (foot + FOOT) as u32), BACKGROUND);
     canvas.text((MARGIN, 48.0), title, TextStyle::new(TITLE * 1.3, INK).bold());
     let small = TextStyle::new(SMALL, MUTED);
     canvas.text((MARGIN, 80.0), note, small.fitting(note, f64::from(WIDTH) - 2.0 * MARGIN));
@@ -46,7 +48,7 @@ pub fn bars(title: &str, note: &str, bars: &[Bar]) -> Image {
     canvas.line(&[(LIMIT, HEADING), (LIMIT, foot)], 2.0, INK);
     canvas.line(&[(LEFT, HEADING), (LEFT, foot)], 1.0, AXIS);
     canvas.text((LIMIT, HEADING - 8.0), "the limit", small.anchored(Anchor::Middle));
-    canvas.finish()
+    canvas.finish(title)
 }
 
 fn draw(canvas: &mut Canvas, middle: f64, bar: &Bar) {
@@ -74,16 +76,15 @@ fn at(share: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::pixels_of;
     use super::*;
 
     #[test]
     fn a_figure_beyond_its_limit_has_the_warning_color() {
         let bar = |share: f64| Bar { name: "replay".to_owned(), share: (share, share, share), words: String::new() };
-        let count = |image: &Image, color: [u8; 3]| image.pixels.chunks(3).filter(|pixel| **pixel == color).count();
-        let warning = [WARNING.0, WARNING.1, WARNING.2];
-        assert_eq!(count(&bars("", "", &[bar(0.9)]), warning), 0);
-        let beyond = bars("", "", &[bar(0.9), bar(40.0)]);
+        assert_eq!(pixels_of(&bars("", "", &[bar(0.9)]), WARNING), 0);
+        let beyond = pixels_of(&bars("", "", &[bar(0.9), bar(40.0)]), WARNING);
         let expected = (RIGHT - LEFT - 2.0) * 16.0;
-        assert!(count(&beyond, warning) as f64 > expected, "{} of {expected}", count(&beyond, warning));
+        assert!(beyond as f64 > expected, "{beyond} of {expected}");
     }
 }

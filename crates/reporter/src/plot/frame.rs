@@ -3,8 +3,9 @@
 use plotters::style::RGBColor;
 
 use super::axis::{Mark, value_marks};
-use super::canvas::{Anchor, Canvas, Point, TextStyle};
+use super::canvas::{Canvas, Point};
 use super::extent::Extent;
+use super::text::{Anchor, TextStyle};
 use super::theme::{AXIS, GRID, INK, MUTED, SMALL, TITLE};
 
 /// A rectangle of the plot.
@@ -31,7 +32,7 @@ pub(super) struct Frame {
 /// Height of a title above a frame.
 pub(super) const TITLE_HEIGHT: f64 = 34.0;
 /// Smallest width of the axis labels, so that the frames of most prices are aligned.
-const NUMBERS_WIDTH_MIN: f64 = 76.0;
+pub(super) const NUMBERS_WIDTH_MIN: f64 = 76.0;
 /// Space between the axis labels and the frame.
 const NUMBERS_GAP: f64 = 10.0;
 const NUMBERS: TextStyle = TextStyle::new(SMALL, MUTED).anchored(Anchor::Right);
@@ -44,6 +45,11 @@ impl Frame {
         let numbers = (widest + NUMBERS_GAP).max(NUMBERS_WIDTH_MIN);
         let inner = Area { left: area.left + numbers, top: area.top + TITLE_HEIGHT, ..area };
         Self { area: inner, across, up, left: area.left, marks }
+    }
+
+    /// Returns the width of the values' rectangle in pixels.
+    pub(super) fn width(&self) -> f64 {
+        self.area.right - self.area.left
     }
 
     /// Returns the horizontal position of a value.
@@ -68,12 +74,24 @@ impl Frame {
         canvas.rectangle((self.x(from), self.area.top), (self.x(to), self.area.bottom), color);
     }
 
-    /// Writes the title and an explanation in one line above the frame.
+    /// Writes the title and an explanation above the frame: in one line, or one below the other where there is no room.
     pub(super) fn title(&self, canvas: &mut Canvas, title: &str, beside: &str) {
         let bold = TextStyle::new(TITLE, INK).bold();
         let base = self.area.top - 14.0;
-        canvas.text((self.left, base), title, bold);
-        canvas.text((self.left + bold.width(title) + 12.0, base), beside, TextStyle::new(SMALL, MUTED));
+        let (x, small) = (self.left + bold.width(title) + 12.0, TextStyle::new(SMALL, MUTED));
+        if x + small.width(beside) <= self.area.right {
+            canvas.text((self.left, base), title, bold);
+            canvas.text((x, base), beside, small);
+        } else {
+            canvas.text((self.left, base - 22.0), title, bold);
+            canvas.text((self.left, base), beside, small.fitting(beside, self.area.right - self.left));
+        }
+    }
+
+    /// Writes the unit of the value axis above the frame.
+    pub(super) fn unit(&self, canvas: &mut Canvas, unit: &str) {
+        let small = TextStyle::new(SMALL, MUTED);
+        canvas.text((self.left, self.area.top - 14.0), unit, small.fitting(unit, self.area.right - self.left));
     }
 
     /// Draws the grid with its labels at the left.

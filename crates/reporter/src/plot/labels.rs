@@ -38,3 +38,23 @@ pub(super) fn capitalized(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
+
+/// Names the instrument: `bitcoin/usdt`.
+pub(super) fn instrument(card: &ModelCard) -> String {
+    instrument_of(&card.coin, &card.quote)
+}
+
+/// Names an instrument by coin and quote currency.
+pub(super) fn instrument_of(coin: &str, quote: &str) -> String {
+    format!("{coin}/{quote}")
+}
+
+/// Describes the prediction with its recipe: `next 15m close · recipe returns`.
+pub(super) fn subject(card: &ModelCard) -> String {
+    format!("{} · recipe {}", predicted(card), card.recipe)
+}
+
+/// Whether the rows were held out at random, so that scores say nothing about the future.
+pub(super) fn is_random(card: &ModelCard) -> bool {
+    card.split.starts_with("random")
+}

@@ -7,17 +7,20 @@ use store::predictions::Prediction;
 use super::axis::{Mark, time_marks};
 use super::canvas::{Canvas, Point};
 use super::extent::Extent;
-use super::frame::{Area, Frame};
+use super::frame::{Area, Frame, NUMBERS_WIDTH_MIN};
 use super::labels;
 use super::overview::main_band;
-use super::theme::{BAND, BASELINE, INK, MODEL};
+use super::theme::{BACKGROUND, BAND, BASELINE, INK, MODEL};
 
-/// Rows that are drawn, at most; more could not be told apart.
+/// Rows that are drawn, at most.
 const ROWS_MAX: usize = 48;
+/// Width of a row in pixels, at least; narrower ones could not be told apart.
+const ROW_WIDTH_MIN: f64 = 18.5;
 
 /// Draws the panel for held-out rows in order of time.
 pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, unseen: &[&Prediction]) {
-    let rows = &unseen[unseen.len().saturating_sub(ROWS_MAX)..];
+    let room = ((area.right - area.left - NUMBERS_WIDTH_MIN) / ROW_WIDTH_MIN) as usize;
+    let rows = &unseen[unseen.len().saturating_sub(room.min(ROWS_MAX))..];
     let values = Extent::of(rows.iter().flat_map(|row| [row.close, row.prediction, row.baseline]));
     let bands = Extent::of(rows.iter().filter_map(|row| main_band(row)).flat_map(|band| [band.lower, band.upper]));
     let across = Extent { low: -0.5, high: rows.len().max(1) as f64 - 0.5 };
@@ -29,7 +32,7 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, unseen: &[
     };
     frame.title(canvas, &format!("The last {} rows, one by one", rows.len()), &beside);
     frame.grid(canvas);
-    frame.foot(canvas, &marks(rows));
+    frame.foot(canvas, &marks(rows, (frame.width() / 150.0) as u32));
     bars(canvas, &frame, rows);
     let close: Vec<Point> = rows.iter().zip(0..).map(|(row, idx)| frame.point(f64::from(idx), row.close)).collect();
     canvas.line(&close, 1.2, INK);
@@ -37,7 +40,7 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, unseen: &[
         let actual = frame.point(f64::from(idx), row.close);
         if is_missed(row) {
             canvas.dot(actual, 7.0, INK);
-            canvas.dot(actual, 5.4, plotters::style::WHITE);
+            canvas.dot(actual, 5.4, BACKGROUND);
         }
         canvas.dot(actual, 3.2, INK);
         canvas.dot(frame.point(f64::from(idx), row.prediction), 2.9, MODEL);
@@ -61,7 +64,7 @@ fn is_missed(row: &Prediction) -> bool {
 }
 
 /// Places time marks between rows, which are drawn at equal distances regardless of their times.
-fn marks(rows: &[&Prediction]) -> Vec<Mark> {
+fn marks(rows: &[&Prediction], count: u32) -> Vec<Mark> {
     let ([first, .., last] | [first @ last]) = rows else { return Vec::new() };
     let place = |mark: Mark| {
         let after = rows.partition_point(|row| (row.timestamp.ms() as f64) < mark.at);
@@ -75,5 +78,5 @@ fn marks(rows: &[&Prediction]) -> Vec<Mark> {
         Mark { at, ..mark }
     };
     let times: (EventTime, EventTime) = (first.timestamp, last.timestamp);
-    time_marks(times.0, times.1, 6).into_iter().map(place).collect()
+    time_marks(times.0, times.1, count.max(2)).into_iter().map(place).collect()
 }

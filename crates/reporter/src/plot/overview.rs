@@ -7,10 +7,12 @@ use store::model_card::ModelCard;
 use store::predictions::{Fold, Prediction};
 
 use super::axis::time_marks;
-use super::canvas::{Anchor, Canvas, Point, TextStyle};
+use super::canvas::{Canvas, Point};
 use super::extent::Extent;
 use super::frame::{Area, Frame};
 use super::labels;
+use super::layout::Format;
+use super::text::{Anchor, TextStyle};
 use super::theme::{AXIS, BAND, BASELINE, HOLDOUT, INK, MODEL, MUTED, SMALL};
 
 /// Multiple of the usual distance of rows beyond which the lines are broken.
@@ -39,7 +41,7 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, rows: &[&P
     frame.title(canvas, &labels::capitalized(&labels::axis(card)), "time in UTC");
     frame.grid(canvas);
     let across = (EventTime(frame.across.low as i64), EventTime(frame.across.high as i64));
-    frame.foot(canvas, &time_marks(across.0, across.1, 14));
+    frame.foot(canvas, &time_marks(across.0, across.1, Format::time_labels(frame.width())));
     if is_random {
         scattered(canvas, &frame, rows);
     } else {
@@ -55,15 +57,19 @@ fn with_headroom(prices: Extent) -> Extent {
     Extent { high: prices.high + (prices.high - prices.low) * 0.08, ..prices }
 }
 
+/// Rows of a random split that are drawn, at most: more cover each other.
+const SCATTERED_MAX: usize = 4_000;
+
 /// Draws the rows of a random split. They have no neighbors to be connected with.
 fn scattered(canvas: &mut Canvas, frame: &Frame, rows: &[&Prediction]) {
-    for row in rows {
+    let rows: Vec<&Prediction> = rows.iter().copied().step_by(rows.len().div_ceil(SCATTERED_MAX).max(1)).collect();
+    for row in &rows {
         if let Some(band) = main_band(row) {
             canvas.line(&[frame.point(at(row), band.lower), frame.point(at(row), band.upper)], 1.0, BAND);
         }
     }
     for (value, radius, color) in MARKS {
-        for row in rows {
+        for row in &rows {
             canvas.dot(frame.point(at(row), value(row)), radius, color);
         }
     }
@@ -93,10 +99,16 @@ fn connected(canvas: &mut Canvas, frame: &Frame, rows: &[&Prediction]) {
     }
 }
 
+/// Fills the intervals. Where a pixel column has several rows, it has the lowest and the highest end of them, so that the
+/// number of points is bounded.
 fn band(canvas: &mut Canvas, frame: &Frame, rows: &[&Prediction]) {
     let with_band: Vec<_> = rows.iter().filter_map(|row| Some((at(row), main_band(row)?))).collect();
-    let mut outline: Vec<Point> = with_band.iter().map(|(at, band)| frame.point(*at, band.upper)).collect();
-    outline.extend(with_band.iter().rev().map(|(at, band)| frame.point(*at, band.lower)));
+    let column = |at: f64| frame.x(at).floor();
+    let columns: Vec<_> = with_band.chunk_by(|a, b| column(a.0) == column(b.0)).collect();
+    let highest = |rows: &[(f64, Band)]| rows.iter().map(|(_, band)| band.upper).fold(f64::NEG_INFINITY, f64::max);
+    let lowest = |rows: &[(f64, Band)]| rows.iter().map(|(_, band)| band.lower).fold(f64::INFINITY, f64::min);
+    let mut outline: Vec<Point> = columns.iter().map(|rows| frame.point(rows[0].0, highest(rows))).collect();
+    outline.extend(columns.iter().rev().map(|rows| frame.point(rows[0].0, lowest(rows))));
     if outline.len() > 2 {
         canvas.polygon(&outline, BAND);
     }
@@ -130,7 +142,8 @@ fn condensed(frame: &Frame, rows: &[&Prediction], value: Value) -> Vec<Point> {
 /// Writes the names of the parts at the top of the frame, and draws their borders.
 fn parts(canvas: &mut Canvas, frame: &Frame, rows: &[&Prediction], first: &Prediction) {
     let base = frame.area.top + 18.0;
-    let text = format!("holdout starts {}", first.timestamp.to_utc().format("%Y-%m-%d %H:%M"));
+    let begin = first.timestamp.to_utc().format("%Y-%m-%d %H:%M");
+    let text = if frame.width() < NARROW { "holdout".to_owned() } else { format!("holdout starts {begin}") };
     let style = TextStyle::new(SMALL, INK).bold();
     let (x, width) = (frame.x(at(first)), style.width(&text));
     let holdout = beside(x, width, frame.area);
@@ -147,6 +160,8 @@ fn parts(canvas: &mut Canvas, frame: &Frame, rows: &[&Prediction], first: &Predi
     canvas.text((holdout, base), text, style);
 }
 
+/// Width of a frame in pixels below which names have no room for times.
+const NARROW: f64 = 500.0;
 /// Space beside the name of a part.
 const PARTS_GAP: f64 = 10.0;
 

@@ -5,10 +5,12 @@ use store::model_card::ModelCard;
 use store::predictions::Prediction;
 
 use super::axis::{signed_percent, time_marks};
-use super::canvas::{Anchor, Canvas, Point, TextStyle};
+use super::canvas::{Canvas, Point};
 use super::extent::Extent;
 use super::frame::{Area, Frame};
 use super::labels;
+use super::layout::Format;
+use super::text::{Anchor, TextStyle};
 use super::theme::{BAND, BASELINE, BEHIND, INK, MODEL, MUTED, SMALL};
 
 /// The value axis reaches at least this far to either side of zero, in percent.
@@ -45,14 +47,29 @@ pub(super) fn draw(canvas: &mut Canvas, area: Area, card: &ModelCard, rows: &[&P
         return;
     };
     frame.grid(canvas);
-    frame.foot(canvas, &time_marks(EventTime(first.timestamp.ms()), last.timestamp, 4));
-    let line: Vec<Point> =
-        rows.iter().zip(&values).map(|(row, value)| frame.point(row.timestamp.ms() as f64, *value)).collect();
+    frame
+        .foot(canvas, &time_marks(EventTime(first.timestamp.ms()), last.timestamp, Format::time_labels(frame.width())));
+    let points = rows.iter().zip(&values).map(|(row, value)| frame.point(row.timestamp.ms() as f64, *value));
+    let line = condensed(&points.collect::<Vec<_>>());
     fill(canvas, &frame, &line);
     let zero = frame.y(0.0);
     canvas.line(&[(frame.area.left, zero), (frame.area.right, zero)], 1.6, BASELINE);
     canvas.line(&line, 2.0, MODEL);
     name_sides(canvas, &frame, end, &line);
+}
+
+/// Returns a line through all points with a bounded number of them: of those in one pixel column, the first, the highest,
+/// the lowest and the last.
+fn condensed(points: &[Point]) -> Vec<Point> {
+    let mut line = Vec::new();
+    for column in points.chunk_by(|a, b| a.0.floor() == b.0.floor()) {
+        let by_height = |a: &&Point, b: &&Point| a.1.total_cmp(&b.1);
+        let ends = [column.iter().min_by(by_height), column.iter().max_by(by_height)];
+        line.extend(column.first());
+        line.extend(ends.into_iter().flatten());
+        line.extend(column.last());
+    }
+    line
 }
 
 /// Fills above zero in the model's color, and below zero in the baseline's.

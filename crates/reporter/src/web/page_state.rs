@@ -1,14 +1,18 @@
 //! State of the page, shared by the view updater that fills it and the handlers that answer requests.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bus::Connection;
 use service::Health;
 
-use super::pipeline_status::PipelineStatus;
 use super::plot_file::PlotFile;
 use super::snapshot::{self, Choice, LiveSnapshot, TablesSnapshot};
+use crate::query::Newest;
+use crate::query::pipeline::PipelineStatus;
+use crate::query::rows::PipelineRow;
+use crate::summary::MarketCounts;
 use crate::view::View;
 
 /// State of the page.
@@ -16,6 +20,7 @@ use crate::view::View;
 pub(super) struct PageState {
     view: Mutex<View>,
     status: Mutex<PipelineStatus>,
+    connection: OnceLock<Connection>,
     /// Version of the tables; changes whenever a table does.
     version: AtomicU64,
     /// Time of the last price that was committed while the reporter ran, by the local clock; 0 for none.
@@ -30,6 +35,7 @@ impl PageState {
         Self {
             view: Mutex::new(view),
             status: Mutex::new(PipelineStatus::default()),
+            connection: OnceLock::new(),
             version: AtomicU64::new(0),
             moved_ms: AtomicI64::new(0),
             health: Health::new(),
@@ -43,6 +49,12 @@ impl PageState {
 
     pub(super) fn status(&self) -> MutexGuard<'_, PipelineStatus> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the connection, for answers that read streams. There is one in the life of a process.
+    pub(super) fn connected(&self, connection: &Connection) {
+        self.connection.get_or_init(|| connection.clone());
+        self.status().is_connected = true;
     }
 
     pub(super) fn changed(&self) {
@@ -64,6 +76,25 @@ impl PageState {
     pub(super) fn tables(&self, choice: &Choice) -> Option<TablesSnapshot> {
         let version = self.version.load(Ordering::Relaxed);
         snapshot::tables(&self.view(), choice, version)
+    }
+}
+
+impl Newest for PageState {
+    fn view(&self) -> MutexGuard<'_, View> {
+        self.view()
+    }
+
+    fn pipeline(&self) -> PipelineRow {
+        let newest = self.view().newest_times();
+        self.status().row(newest, now_ms())
+    }
+
+    fn counts(&self) -> MarketCounts {
+        self.status().counts.clone()
+    }
+
+    fn connection(&self) -> Option<Connection> {
+        self.connection.get().cloned()
     }
 }
 

@@ -5,8 +5,9 @@ use market::profile::HourOfDayLine;
 use market::{Candle, EventTime, Span, Window};
 use serde::{Deserialize, Serialize};
 
-use super::pipeline_status::{PipelineStatus, StepStatus};
 use crate::number::{PriceFormat, number};
+use crate::query::pipeline::PipelineStatus;
+use crate::query::rows::StepRow;
 use crate::view::{InstrumentView, Name, View};
 
 /// Rows of a table on the page.
@@ -74,7 +75,7 @@ pub(super) struct HealthReport {
     /// The report as one line of text.
     pub(super) line: String,
     connected: bool,
-    steps: Vec<StepStatus>,
+    steps: Vec<StepRow>,
     accepted: u64,
     filled: u64,
     duplicate: u64,
@@ -314,9 +315,9 @@ mod tests {
     fn view() -> View {
         let mut view = View::new(50);
         let price = r#"{"coin":"bitcoin","quote":"usdt","event_ms":60000,"grain_ms":60000,"close":2.5,"feed_seq":1}"#;
-        view.apply("market.1.price.bitcoin.usdt", price.as_bytes()).expect("a price");
+        view.apply("market.1.price.bitcoin.usdt", 1, price.as_bytes()).expect("a price");
         for start in [0, 3_600_000] {
-            view.apply("stats.1.1h.bitcoin.usdt", hourly(start, 1.0).as_bytes()).expect("a candle");
+            view.apply("stats.1.1h.bitcoin.usdt", 1, hourly(start, 1.0).as_bytes()).expect("a candle");
         }
         view
     }
@@ -341,7 +342,7 @@ mod tests {
         let mut view = View::new(50);
         for hour in [0, 1, 2, 4, 9, 10] {
             let candle = hourly(hour * Span::HOUR.ms(), hour as f64 + 1.0);
-            view.apply("stats.1.1h.bitcoin.usdt", candle.as_bytes()).expect("a candle");
+            view.apply("stats.1.1h.bitcoin.usdt", 1, candle.as_bytes()).expect("a candle");
         }
         let tables = tables(&view, &Choice::default(), 7).expect("an instrument");
         let closes = |piece: &Vec<ChartPoint>| piece.iter().map(|point| point.close).collect::<Vec<_>>();
@@ -353,8 +354,8 @@ mod tests {
     fn tiny_prices_are_shown_with_their_digits() {
         let mut view = View::new(50);
         let price = r#"{"coin":"bitcoin","quote":"usdt","event_ms":60000,"close":1e-15,"feed_seq":1}"#;
-        view.apply("market.1.price.bitcoin.usdt", price.as_bytes()).expect("a price");
-        view.apply("stats.1.1h.bitcoin.usdt", hourly(0, 2.15e-14).as_bytes()).expect("a candle");
+        view.apply("market.1.price.bitcoin.usdt", 1, price.as_bytes()).expect("a price");
+        view.apply("stats.1.1h.bitcoin.usdt", 1, hourly(0, 2.15e-14).as_bytes()).expect("a candle");
         let live = live(&view, &PipelineStatus::default(), &Choice::default(), at(123_000), NONE);
         assert_eq!(live.price.map(|price| price.format), Some(PriceFormat::Exponential(0)));
         let tables = tables(&view, &Choice::default(), 7).expect("an instrument");
@@ -370,7 +371,7 @@ mod tests {
             [(0, r#""volume":15.0,"volume_count":3"#), (3_600_000, r#""volume":15.0"#), (7_200_000, r#""open":1.0"#)]
         {
             let candle = hourly(start, 1.0).replace(r#""count":1"#, &format!(r#"{volume},"count":60"#));
-            view.apply("stats.1.1h.bitcoin.usdt", candle.as_bytes()).expect("a candle");
+            view.apply("stats.1.1h.bitcoin.usdt", 1, candle.as_bytes()).expect("a candle");
         }
         let json = serde_json::to_value(tables(&view, &Choice::default(), 7)).expect("JSON");
         let told = |row: usize| {
@@ -384,9 +385,9 @@ mod tests {
     fn rows_have_quote_volume_vwap_and_filled_ticks_if_known() {
         let mut view = View::new(50);
         let traded = r#""volume":4.0,"quote_volume":6.0,"filled":12,"count":60"#;
-        view.apply("stats.1.1h.bitcoin.usdt", hourly(0, 1.0).replace(r#""count":1"#, traded).as_bytes())
+        view.apply("stats.1.1h.bitcoin.usdt", 1, hourly(0, 1.0).replace(r#""count":1"#, traded).as_bytes())
             .expect("a candle");
-        view.apply("stats.1.1h.bitcoin.usdt", hourly(3_600_000, 1.0).as_bytes()).expect("a candle");
+        view.apply("stats.1.1h.bitcoin.usdt", 1, hourly(3_600_000, 1.0).as_bytes()).expect("a candle");
         let json = serde_json::to_value(tables(&view, &Choice::default(), 7)).expect("JSON");
         let told =
             |row: usize| ["quote_volume", "vwap", "filled"].map(|name| json["hourly"]["rows"][row][name].as_f64());

@@ -10,7 +10,7 @@ use market::{Instrument, Window};
 use service::{Freshness, Shutdown};
 
 use super::page_state::PageState;
-use super::pipeline_status::{InputEnds, PipelineStatus};
+use crate::query::pipeline::PipelineWatch;
 use crate::view::{WINDOWS, kind_of};
 
 /// Number of the newest messages of MARKET that are read for prices at the start. MARKET is long, and a replayed message holds up to
@@ -29,7 +29,7 @@ pub(super) async fn follow(shared: &PageState, nats: &NatsArgs, shutdown: &Shutd
     let Some(connection) = Connection::wait(nats, Some(crate::user::USER), &shared.health, shutdown).await? else {
         return Ok(());
     };
-    shared.status().is_connected = true;
+    shared.connected(&connection);
     let required = async |stream| wait_for(|| topology::require(&connection, stream), &shared.health, shutdown).await;
     let Some(market) = required(Stream::Market).await? else { return Ok(()) };
     let Some(_) = required(Stream::Stats).await? else { return Ok(()) };
@@ -69,7 +69,7 @@ async fn read(shared: &PageState, connection: &Connection, selection: Selection,
             ReaderEvent::Attached { pending, .. } => pending,
             ReaderEvent::Message(delivery) => {
                 // The other lines can still be shown.
-                if let Err(error) = shared.view().apply(&delivery.subject, &delivery.payload) {
+                if let Err(error) = shared.view().apply(&delivery.subject, delivery.seq, &delivery.payload) {
                     tracing::warn!(%error, "ignored an unreadable stored record");
                 }
                 match part {
@@ -92,16 +92,16 @@ async fn read(shared: &PageState, connection: &Connection, selection: Selection,
 /// Reads the status of the steps periodically, forever.
 async fn watch_steps(shared: &PageState, connection: &Connection) -> Result<(), Error> {
     let pulse = shared.health.pulse("looking at the steps");
-    let mut ends = InputEnds::default();
+    let mut watch = PipelineWatch::new(connection);
     loop {
-        pulse.during(refresh(shared, connection, &mut ends)).await;
+        pulse.during(refresh(shared, connection, &mut watch)).await;
         tokio::time::sleep(STATUS_INTERVAL).await;
     }
 }
 
-async fn refresh(shared: &PageState, connection: &Connection, ends: &mut InputEnds) {
+async fn refresh(shared: &PageState, connection: &Connection, watch: &mut PipelineWatch) {
     if connection.client().connection_state() == State::Connected {
-        match PipelineStatus::read(connection, ends).await {
+        match watch.look().await {
             Ok(status) => *shared.status() = status,
             Err(error) => tracing::debug!(%error, "cannot read the status of the steps"),
         }
@@ -126,7 +126,7 @@ async fn fetch_prices(shared: &PageState, connection: &Connection) -> Result<(),
     for instrument in unpriced {
         let subject = subject::of_kind(Stream::Market, RecordKind::Price, Some(&instrument));
         if let Some(message) = query::last(connection, Stream::Market, &subject).await? {
-            shared.view().apply(&message.subject, &message.payload)?;
+            shared.view().apply(&message.subject, message.seq, &message.payload)?;
         }
     }
     Ok(())

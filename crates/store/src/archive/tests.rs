@@ -10,20 +10,8 @@ fn bitcoin() -> Instrument {
 }
 
 fn tick(event: i64, close: f64) -> Tick {
-    Tick {
-        event: EventTime(event),
-        grain: Some(Span::MINUTE),
-        complete: None,
-        id: None,
-        open: close,
-        high: close + 1.0,
-        low: close,
-        close,
-        volume: Some(2.0),
-        quote_volume: None,
-        filled: false,
-        feed_seq: 1,
-    }
+    let bar = Tick::bar(EventTime(event), Span::MINUTE, [close, close + 1.0, close, close]);
+    Tick { volume: Some(2.0), ..bar }
 }
 
 /// Returns one row for each given (MARKET sequence, event time).

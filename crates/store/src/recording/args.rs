@@ -1,8 +1,7 @@
 //! Flags for reading recordings, the same in every program.
 
-use std::time::Duration;
-
 use chrono_tz::Tz;
+use market::span_text::at_least;
 use market::{EventTime, Span};
 
 use super::format::FileFormat;
@@ -56,7 +55,7 @@ pub struct ReadingArgs {
     pub outside: Outside,
 
     /// Distance from its neighbors beyond which a single row is rejected (jump); at least two grains
-    #[arg(long, env = "CANDLEWIRE_MAX_STEP", default_value = "30d", value_name = "SPAN", value_parser = parse_span)]
+    #[arg(long, env = "CANDLEWIRE_MAX_STEP", default_value = "30d", value_name = "SPAN", value_parser = at_least(Span(1)))]
     pub max_step: Span,
 }
 
@@ -103,14 +102,6 @@ fn parse_zone(text: &str) -> Result<Tz, String> {
         .map_err(|_| "not a zone of the IANA database: write one such as UTC, Europe/Berlin or Asia/Tokyo".to_owned())
 }
 
-fn parse_span(text: &str) -> Result<Span, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if duration < Duration::from_millis(1) {
-        return Err("must be at least 1ms".to_owned());
-    }
-    i64::try_from(duration.as_millis()).map(Span).map_err(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -152,5 +143,7 @@ mod tests {
         check("--columns when=Date", "when is not one of time, open");
         check("--decimal dot", "write point or comma");
         check("--stamp end", "write open or close");
+        check("--max-step 0s", "at least 1ms");
+        check("--max-step far", "write a span such as 250ms");
     }
 }

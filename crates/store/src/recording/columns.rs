@@ -79,6 +79,16 @@ impl Columns {
         Self::of(Syntax::Fields(separator), titles, format.columns().to_vec())
     }
 
+    /// Returns the columns with the meaning that they have in a format, unless the user chose another one.
+    pub(crate) fn in_format(mut self, format: FileFormat, choices: &[ColumnChoice]) -> Self {
+        let is_chosen = choices.iter().any(|choice| matches!(choice.slot, Slot::Volume | Slot::QuoteVolume));
+        if format.has_volume_in_quote() && !is_chosen && !self.has(Slot::QuoteVolume) {
+            let volume = self.slots.iter_mut().find(|slot| **slot == Some(Slot::Volume));
+            volume.into_iter().for_each(|slot| *slot = Some(Slot::QuoteVolume));
+        }
+        self
+    }
+
     fn named(syntax: Syntax, titles: &[Cow<'_, str>], choices: &[ColumnChoice]) -> Result<Self, NoHeader> {
         let slots = header::assign(titles, choices)?;
         Ok(Self::of(syntax, titles.iter().map(|title| title.as_ref().to_owned()).collect(), slots))

@@ -154,6 +154,7 @@ impl Sample {
             if let Some(header) = self.header_of_yfinance(preamble) {
                 let columns = Columns::of_header(&header, separator, &options.columns);
                 let columns = columns.map_err(|problem| (Some(*line), problem.text))?;
+                let columns = columns.in_format(FileFormat::Yahoo, &options.columns);
                 return Ok((columns, FileFormat::Yahoo, preamble + YFINANCE_LINES, true));
             }
             let problem = match Columns::of_header(text, separator, &options.columns) {
@@ -190,7 +191,7 @@ impl Sample {
     ) -> (Columns, FileFormat, usize, bool) {
         let titles: Vec<Cow<'_, str>> = columns.titles().iter().map(|title| Cow::Borrowed(title.as_str())).collect();
         let format = options.format.unwrap_or_else(|| FileFormat::of_header(&titles, content));
-        (columns, format, preamble, true)
+        (columns.in_format(format, &options.columns), format, preamble, true)
     }
 
     /// Returns the format of rows without header, by the number of their fields and the order of their prices.

@@ -197,12 +197,17 @@ impl FileFormat {
         (self == Self::KrakenTrades).then_some(Grain::Trades)
     }
 
+    /// Whether a column `Volume` holds the value traded in the quote currency.
+    pub(crate) fn has_volume_in_quote(self) -> bool {
+        self == Self::Yahoo
+    }
+
     /// Returns a remark about the values of the format that the columns do not tell.
     pub(crate) fn remark(self) -> Option<&'static str> {
         match self {
             Self::Yahoo => Some(
-                "Volume is read as coins, and Yahoo gives that of coins in the quote currency: --columns \
-                 quote_volume=Volume reads it so",
+                "Volume is read as a value in the quote currency, as Yahoo gives it for coins: --columns volume=Volume \
+                 reads it as an amount",
             ),
             Self::CoinGecko => Some("total_volume is of 24 hours, and is not read"),
             _ => None,

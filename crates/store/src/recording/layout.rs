@@ -80,7 +80,10 @@ impl Layout {
     /// Parses a further header of the file.
     pub(crate) fn columns_of(&self, header: &[u8]) -> Option<Columns> {
         match self.columns.syntax() {
-            Syntax::Fields(separator) => Columns::of_header(header, separator, &self.choices).ok(),
+            Syntax::Fields(separator) => {
+                let columns = Columns::of_header(header, separator, &self.choices).ok()?;
+                Some(columns.in_format(self.format, &self.choices))
+            }
             Syntax::Json => Some(self.columns.clone()),
         }
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use market::tick::TickLine;
 use market::validate::Reason;
-use market::{EventTime, Instrument, Span};
+use market::{EventTime, Instrument, Span, Tick};
 
 /// Name of this source in ticks.
 pub const SOURCE: &str = "recording";
@@ -55,28 +55,11 @@ impl RecordingRow {
     /// Converts the row to a tick that was received at `ingest_ms`; a candle has the length `grain`. Prices that equal
     /// the close are left out.
     pub fn to_line<'a>(&self, instrument: &'a Instrument, grain: Option<Span>, ingest_ms: i64) -> TickLine<'a> {
-        let unless_close = |price: f64| (price != self.close).then_some(price);
-        TickLine {
-            coin: Cow::Borrowed(instrument.coin()),
-            quote: Cow::Borrowed(instrument.quote()),
-            event_ms: self.event.ms(),
-            grain_ms: grain.filter(|_| !self.is_point).map(Span::ms),
-            complete_ms: self.complete.map(Span::ms),
-            id: self.id,
-            open: unless_close(self.open),
-            high: unless_close(self.high),
-            low: unless_close(self.low),
-            close: self.close,
-            volume: self.volume,
-            quote_volume: self.quote_volume,
-            filled: false,
-            ingest_ms,
-            source: Some(Cow::Borrowed(SOURCE)),
-            market_cap: None,
-            volume_24h: None,
-            high_24h: None,
-            low_24h: None,
-        }
+        let &Self { event, complete, id, open, high, low, close, volume, quote_volume, .. } = self;
+        let grain = grain.filter(|_| !self.is_point);
+        let tick = Tick { grain, complete, id, open, high, low, volume, quote_volume, ..Tick::point(event, close) };
+        let line = TickLine::new(instrument.coin(), instrument.quote(), &tick, ingest_ms);
+        TickLine { source: Some(Cow::Borrowed(SOURCE)), ..line }
     }
 
     /// Formats the row in the documented column order, for rows that are refused after their line is gone.

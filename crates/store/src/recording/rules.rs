@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use market::span_text::SpanError;
 use market::validate::{GRAIN_MAX, validate};
 use market::{EventTime, Instrument, Span};
 
@@ -63,12 +64,12 @@ impl FromStr for Grain {
         if ["trades", "0"].contains(&text) {
             return Ok(Self::Trades);
         }
-        let length = humantime::parse_duration(text)
-            .map_err(|error| format!("{error}: write the length of a candle, such as 1m or 1h, or trades"))?;
-        match i64::try_from(length.as_millis()) {
-            Ok(0 | 1) => Ok(Self::Trades),
-            Ok(ms) if Span(ms) <= GRAIN_MAX => Ok(Self::Candles(Span(ms))),
-            _ => Err("longer than a year: write the length of a candle, such as 1m or 1h, or trades".to_owned()),
+        let refused = |why: &str| format!("{why}: write the length of a candle, such as 1m or 1h, or trades");
+        match text.parse::<Span>() {
+            Ok(Span(0 | 1)) => Ok(Self::Trades),
+            Ok(length) if length <= GRAIN_MAX => Ok(Self::Candles(length)),
+            Err(SpanError::Form(words)) => Err(refused(&words)),
+            _ => Err(refused("longer than a year")),
         }
     }
 }

@@ -277,6 +277,23 @@ fn minutes_and_days_without_trades_are_gaps() {
     }
 }
 
+/// Others call the amount of a coin `Volume`.
+#[test]
+fn the_volume_of_yahoo_is_a_value_in_the_quote_currency() {
+    let export = "Date,Open,High,Low,Close,Adj Close,Volume\n\
+        2024-01-01,2,3,1,2,2,5\n2024-01-02,2,3,1,2,2,5\n2024-01-03,2,3,1,2,2,5\n";
+    let yfinance = "Price,Close,High,Low,Open,Volume\nTicker,BTC-USD,BTC-USD,BTC-USD,BTC-USD,BTC-USD\nDate,,,,,\n\
+        2024-01-01,2,3,1,2,5\n2024-01-02,2,3,1,2,5\n2024-01-03,2,3,1,2,5\n";
+    let again = format!("{export}Date,Close,Adj Close,Volume,Open,High,Low\n2024-01-04,2,2,5,2,3,1\n");
+    let volumes = |read: &Read| -> Vec<_> { read.rows.iter().map(|row| (row.volume, row.quote_volume)).collect() };
+    for (text, rows) in [(export, 3), (yfinance, 3), (again.as_str(), 4)] {
+        assert_eq!(volumes(&read(text)), vec![(None, Some(5.0)); rows], "{text}");
+        let columns = vec!["volume=Volume".parse().unwrap()];
+        let said = LayoutOptions { columns, ..LayoutOptions::default() };
+        assert_eq!(volumes(&read_as(text, said)), vec![(Some(5.0), None); rows], "{text}");
+    }
+}
+
 #[test]
 fn headers_of_several_lines() {
     let yfinance = "Price,Close,High,Low,Open,Volume\nTicker,BTC-USD,BTC-USD,BTC-USD,BTC-USD,BTC-USD\nDate,,,,,\n\

@@ -1,16 +1,5 @@
 //! Parsers of flag values.
 
-use market::Span;
-
-/// Parses a span such as 24h: at least a second.
-pub(crate) fn span(text: &str) -> Result<Span, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    match i64::try_from(duration.as_millis()) {
-        Ok(ms) if ms >= 1_000 => Ok(Span(ms)),
-        _ => Err("at least one second".to_owned()),
-    }
-}
-
 /// Parses a coverage: 0 to 1.
 pub(crate) fn coverage(text: &str) -> Result<f64, String> {
     let within = |coverage: &f64| (0.0..=1.0).contains(coverage);

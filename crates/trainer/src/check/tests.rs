@@ -18,22 +18,9 @@ fn hours(count: i64) -> Vec<Tick> {
     let tick = |idx: i64| {
         let swing = |factor: f64| (idx as f64 * factor).sin();
         let close = 1_000.0 * (0.2 * swing(0.13) + 0.1 * swing(1.7)).exp();
-        let (event, grain) = (EventTime(1_583_020_800_000 + idx * Span::HOUR.ms()), Some(Span::HOUR));
-        let (high, low) = (close * (1.003 + 0.002 * swing(0.29)), close * 0.997);
-        Tick {
-            event,
-            grain,
-            complete: None,
-            id: None,
-            open: close,
-            high,
-            low,
-            close,
-            volume: Some(1.0),
-            quote_volume: None,
-            filled: false,
-            feed_seq: 0,
-        }
+        let event = EventTime(1_583_020_800_000 + idx * Span::HOUR.ms());
+        let prices = [close, close * (1.003 + 0.002 * swing(0.29)), close * 0.997, close];
+        Tick { volume: Some(1.0), ..Tick::bar(event, Span::HOUR, prices) }
     };
     (0..count).map(tick).collect()
 }

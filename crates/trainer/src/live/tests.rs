@@ -49,22 +49,9 @@ fn bitcoin() -> Instrument {
 }
 
 fn quote(event: i64, close: f64) -> Entry {
-    let (event, grain) = (EventTime(START + event), Some(Span::MINUTE));
-    let (high, low) = (close * 1.001, close * 0.999);
-    Entry::Price(Tick {
-        event,
-        grain,
-        complete: None,
-        id: None,
-        open: close,
-        high,
-        low,
-        close,
-        volume: Some(1.0),
-        quote_volume: None,
-        filled: false,
-        feed_seq: 1,
-    })
+    let prices = [close, close * 1.001, close * 0.999, close];
+    let bar = Tick::bar(EventTime(START + event), Span::MINUTE, prices);
+    Entry::Price(Tick { volume: Some(1.0), ..bar })
 }
 
 /// Minutes of a price that swings, so that there is something to learn.

@@ -17,21 +17,8 @@ fn config(flags: &[&str]) -> LearnConfig {
 /// Returns `count` ticks, `step` apart, from a time of the first day on.
 fn ticks(count: i64, step: Span, grain: Option<Span>, from: Span) -> Vec<Tick> {
     let tick = |idx: i64| {
-        let close = 100.0 + (idx as f64 * 0.7).sin();
-        Tick {
-            event: EventTime(1_583_020_800_000 + from.ms() + idx * step.ms()),
-            grain,
-            complete: None,
-            id: None,
-            open: close,
-            high: close,
-            low: close,
-            close,
-            volume: None,
-            quote_volume: None,
-            filled: false,
-            feed_seq: 1 + idx as u64,
-        }
+        let event = EventTime(1_583_020_800_000 + from.ms() + idx * step.ms());
+        Tick { grain, feed_seq: 1 + idx as u64, ..Tick::point(event, 100.0 + (idx as f64 * 0.7).sin()) }
     };
     (0..count).map(tick).collect()
 }

@@ -21,22 +21,8 @@ fn archive(folder: &Path, minutes: i64, coins: &[&str]) {
     let mut rows = TickRows::default();
     for (coin, idx) in coins.iter().flat_map(|coin| (0..minutes).map(move |idx| (coin, idx))) {
         let close = 100.0 + (idx as f64 / 9.0).sin() + (idx as f64 / 2.3).cos();
-        let (event, grain) = (EventTime(START + idx * Span::MINUTE.ms()), Some(Span::MINUTE));
-        let (high, low) = (close + 0.1, close - 0.1);
-        let tick = Tick {
-            event,
-            grain,
-            complete: None,
-            id: None,
-            open: close,
-            high,
-            low,
-            close,
-            volume: None,
-            quote_volume: None,
-            filled: false,
-            feed_seq: 1,
-        };
+        let event = EventTime(START + idx * Span::MINUTE.ms());
+        let tick = Tick::bar(event, Span::MINUTE, [close, close + 0.1, close - 0.1, close]);
         rows.push(&Instrument::new(coin, "usd").expect("valid"), &tick, 7);
     }
     let mut writer = ArchiveWriter::open(folder, "MARKET").expect("writable");

@@ -105,7 +105,7 @@ impl World {
                 Verdict::Minute(wait) => self.pass(Duration::from_millis(wait.ms().unsigned_abs())),
                 Verdict::Month(until) => {
                     let rest = Duration::from_millis((until - self.now).ms().unsigned_abs());
-                    return self.agenda.spent(self.uptime(), rest);
+                    return self.agenda.unpaid(self.uptime(), rest);
                 }
             }
             if self.random.random_bool(self.fault) {

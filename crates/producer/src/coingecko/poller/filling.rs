@@ -13,7 +13,7 @@ use crate::coingecko::budget::{Purpose, Verdict};
 use crate::coingecko::buffer::BufferedRecord;
 use crate::coingecko::filler::{Finished, Taken};
 use crate::coingecko::hole::Hole;
-use crate::coingecko::ledger::Store;
+use crate::coingecko::ledger::{Store, UNRECORDED_RETRY};
 use crate::coingecko::observer::Poll;
 
 /// Refusals after which a filling ends: charts fail while prices come.
@@ -40,13 +40,17 @@ impl<S: Store> Poller<'_, S> {
     pub(super) async fn fill(&mut self, instrument_idx: usize) -> Result<(), Error> {
         let Some(request) = self.filler.request(instrument_idx) else { return Ok(()) };
         match self.parts.ledger.spend(Purpose::Fill, wall_time()).await? {
-            Verdict::Go => self.called("fill"),
-            Verdict::Minute(wait) => {
+            Some(Verdict::Go) => self.called("fill"),
+            Some(Verdict::Minute(wait)) => {
                 let wait = Duration::from_millis(wait.ms().max(0).unsigned_abs());
                 self.agenda.delay_fill(instrument_idx, self.uptime(), wait);
                 return Ok(());
             }
-            Verdict::Month(until) => {
+            None => {
+                self.agenda.delay_fill(instrument_idx, self.uptime(), UNRECORDED_RETRY);
+                return Ok(());
+            }
+            Some(Verdict::Month(until)) => {
                 self.finish(instrument_idx, &format!("the credits for filling are spent until {until}"));
                 return Ok(());
             }

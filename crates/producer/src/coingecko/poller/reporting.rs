@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use market::{EventTime, Instrument, Span};
 
-use super::{Poller, wall_time};
+use super::{Poller, Unpaid, wall_time};
 use crate::clock::now_ms;
 use crate::coingecko::answer::Class;
 use crate::coingecko::budget::Purpose;
@@ -38,8 +38,11 @@ impl<S: Store> Poller<'_, S> {
     /// Sets the readiness.
     pub(super) fn report_readiness(&self) {
         let refusal = self.refusal.as_ref();
-        let checked = match (self.spent_until, refusal) {
-            (Some(until), _) => Err(self.spent_words(until)),
+        let checked = match (self.unpaid, refusal) {
+            (Some(Unpaid::Spent(until)), _) => Err(self.spent_words(until)),
+            (Some(Unpaid::Unrecorded), _) => {
+                Err("NATS is away, and CoinGecko is not asked before the call can be recorded".to_owned())
+            }
             // The same request would be refused again.
             (None, Some(refusal)) if refusal.class == Class::Request => Err(refusal.to_string()),
             (None, _) => self.readiness.check(&self.parts.observer, now_ms(SystemTime::now()), refusal),
