@@ -129,6 +129,33 @@ fn the_page_shows_a_new_plot_when_there_is_one() {
 }
 
 #[test]
+fn files_of_the_page_are_compressed_and_strictly_framed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_reporter, addr) = start_page(&dir, &[]);
+    let ask = |path: &str, more: &str| {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n");
+        let mut answer = Vec::new();
+        hold(&addr, &head).read_to_end(&mut answer).unwrap();
+        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+        (String::from_utf8_lossy(&answer[..end]).to_lowercase(), answer[end + 4..].to_vec())
+    };
+    for path in ["/", "/page/app.js", "/page/style.css", "/vendor/lightweight-charts.mjs"] {
+        let (head, body) = ask(path, "Accept-Encoding: gzip\r\n");
+        assert!(head.contains("content-encoding: gzip"), "{path}: {head}");
+        assert!(
+            head.contains("content-security-policy: default-src 'none'") && !head.contains("unsafe"),
+            "{path}: {head}"
+        );
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).unwrap();
+        assert_eq!(text.into_bytes(), ask(path, "").1, "{path}");
+        let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+        let (head, body) = ask(path, &format!("If-None-Match: {}\r\n", tag.replace('w', "W")));
+        assert!(head.starts_with("http/1.1 304") && body.is_empty(), "{path}: {head}");
+    }
+}
+
+#[test]
 fn health_and_page_answer_under_their_own_names_only() {
     let dir = tempfile::tempdir().unwrap();
     let (reporter, addr) = start_page(&dir, &["--allowed-hosts", "prices.example.com"]);

@@ -36,6 +36,7 @@ mod network;
 mod objects;
 mod operator;
 mod page;
+mod page_modules;
 mod parquet;
 mod permissions;
 mod plots;

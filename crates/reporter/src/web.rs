@@ -2,6 +2,7 @@
 
 mod api;
 mod openapi;
+mod assets;
 mod page_state;
 mod plot_file;
 mod plots;
@@ -18,7 +19,7 @@ use axum::extract::{Query as UrlQuery, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
@@ -30,6 +31,7 @@ use service::{Code, ConnectionLimits, HealthArgs, Shutdown, WithCode};
 use snapshot::{Choice, LiveSnapshot, TablesSnapshot};
 use store::paths;
 use tokio::net::TcpListener;
+use tower_http::compression::CompressionLayer;
 
 use crate::query::Query;
 use crate::view::View;
@@ -59,6 +61,14 @@ const BOUNDS: ConnectionLimits = ConnectionLimits::of_connections(512);
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// Headers of every answer that does not have them.
+const HEADERS: [(HeaderName, &str); 4] = [
+    (CONTENT_SECURITY_POLICY, POLICY),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (REFERRER_POLICY, "no-referrer"),
+    (CACHE_CONTROL, "no-cache"),
+];
+
 /// Serves the page until shutdown. The page is available at once and shows what is missing.
 ///
 /// # Errors
@@ -74,7 +84,7 @@ pub async fn run(args: &PageArgs, nats: &NatsArgs, shutdown: &Shutdown) -> anyho
     tracing::info!("the page is at http://{}/", listener.local_addr()?);
     let hosts = args.health.allowed_hosts.clone();
     let plots = Arc::new(Plots::new(args.out.clone()));
-    let routes = routes(shared.clone(), Arc::new(Query::new(shared.clone()))).merge(plots::routes(plots.clone()));
+    let routes = routes(shared.clone(), Arc::new(Query::new(shared.clone())))?.merge(plots::routes(plots.clone()));
     let served = service::serve(listener, routes, hosts, BOUNDS, shutdown.clone());
     let served = async { tokio::spawn(served).await.context("the page is no longer served") };
     let fed = async { Ok(view_updater::follow(&shared, nats, shutdown).await?) };
@@ -86,29 +96,27 @@ pub async fn run(args: &PageArgs, nats: &NatsArgs, shutdown: &Shutdown) -> anyho
     Ok(())
 }
 
-fn routes(shared: Arc<PageState>, query: Arc<Query>) -> Router {
-    let asset = |kind: &'static str, text: &'static str| get(move || async move { ([(CONTENT_TYPE, kind)], text) });
-    Router::new()
-        .route("/", asset("text/html; charset=utf-8", include_str!("web/index.html")))
-        .route("/app.js", asset("text/javascript; charset=utf-8", include_str!("web/app.js")))
-        .route("/style.css", asset("text/css; charset=utf-8", include_str!("web/style.css")))
-        .route("/icon.svg", asset("image/svg+xml", include_str!("web/icon.svg")))
+fn routes(shared: Arc<PageState>, query: Arc<Query>) -> anyhow::Result<Router> {
+    Ok(Router::new()
         .route("/live.json", get(live))
         .route("/tables.json", get(tables))
         .route("/plot.png", get(plot))
         .route("/health", get(health_line))
         .with_state(shared)
+        .merge(assets::routes()?)
         .merge(api::routes(query))
-        .layer(from_fn(with_headers))
+        // Text that is made for each answer; it leaves out events, pictures and files that are compressed already.
+        .layer(CompressionLayer::new())
+        .layer(from_fn(with_headers)))
 }
 
 async fn with_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    for (name, value) in HEADERS {
+        // An answer may have its own.
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
     response
 }
 
