@@ -314,8 +314,8 @@ async fn no_part_of_the_key_is_shown_wherever_an_answer_is_cut() {
     // After some 140 bytes the key crosses the end of the printed part.
     let answers = [
         ScriptedAnswer::new(500, padding(140) + KEY),
-        ScriptedAnswer::new(500, padding(130) + &escaped),
-        ScriptedAnswer::new(500, padding(130) + &encoded),
+        ScriptedAnswer::new(500, padding(130) + escaped.as_str()),
+        ScriptedAnswer::new(500, padding(130) + encoded.as_str()),
         ScriptedAnswer::new(500, format!("{}{}", padding(140), &KEY[..20])),
         ScriptedAnswer::new(500, " ".repeat(100_000) + KEY),
         ScriptedAnswer::new(401, words(padding(140) + KEY)),

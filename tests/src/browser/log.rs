@@ -16,7 +16,7 @@ impl Browser {
         entries.into_iter().filter(|entry| entry.level == ERROR).map(|entry| entry.message).collect()
     }
 
-    /// The addresses that the page asked since the last call.
+    /// The addresses on the network that the page asked since the last call.
     pub async fn requests(&self) -> Vec<String> {
         let entries = self.session.get_log("performance").await.unwrap();
         let url = |message: &str| {
@@ -24,7 +24,8 @@ impl Browser {
             let event = &event["message"];
             (event["method"] == REQUEST).then(|| event["params"]["request"]["url"].as_str().map(str::to_owned))?
         };
-        entries.iter().filter_map(|entry| url(&entry.message)).collect()
+        // The browser's own pages ask for parts of the browser.
+        entries.iter().filter_map(|entry| url(&entry.message)).filter(|url| url.starts_with("http")).collect()
     }
 
     /// Asserts that nothing was wrong since the last call: no error on the console, and no request to another server

@@ -13,6 +13,12 @@ const PHONE_MAX: u32 = 500;
 /// Height of every screen in pixels.
 const HEIGHT: u32 = 900;
 
+/// The height of the chart depends on that of the screen. For a picture on a screen that holds all, it stays.
+const KEEP_HEIGHTS: &str =
+    "document.querySelectorAll('#chart').forEach((chart) => { chart.style.height = `${chart.offsetHeight}px`; })";
+const GIVE_HEIGHTS_BACK: &str =
+    "document.querySelectorAll('#chart').forEach((chart) => { chart.style.removeProperty('height'); })";
+
 /// A screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Screen {
@@ -68,31 +74,37 @@ fn screenshots() -> PathBuf {
 impl Browser {
     /// Shows the page on a screen.
     pub async fn show_on(&self, screen: Screen) {
+        self.resize(screen.width, HEIGHT).await;
         let is_phone = screen.width < PHONE_MAX;
-        let size = json!({"width": screen.width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": is_phone});
-        self.devtools("Emulation.setDeviceMetricsOverride", size).await;
         self.devtools("Emulation.setTouchEmulationEnabled", json!({"enabled": is_phone})).await;
         let scheme = json!({"features": [{"name": "prefers-color-scheme", "value": screen.scheme.name()}]});
         self.devtools("Emulation.setEmulatedMedia", scheme).await;
         self.until_drawn().await;
     }
 
-    /// Keeps a picture of the whole page as `NAME.png`.
+    /// Keeps a picture of the whole page on each of these screens, as `NAME-WIDTH-SCHEME.png`.
+    pub async fn screenshot_on(&self, screens: &[Screen], name: &str) {
+        for &screen in screens {
+            self.show_on(screen).await;
+            let layout = self.devtools("Page.getLayoutMetrics", json!({})).await;
+            self.value::<()>(KEEP_HEIGHTS).await;
+            // A screen that holds all of the page, so that all of it is drawn.
+            self.resize(screen.width, layout["cssContentSize"]["height"].as_f64().unwrap() as u32).await;
+            self.until_drawn().await;
+            self.screenshot(&format!("{name}-{}", screen.name())).await;
+            self.value::<()>(GIVE_HEIGHTS_BACK).await;
+        }
+    }
+
+    /// Keeps a picture of the screen as `NAME.png`.
     pub async fn screenshot(&self, name: &str) {
-        let layout = self.devtools("Page.getLayoutMetrics", json!({})).await;
-        let size = &layout["cssContentSize"];
-        let clip = json!({"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1});
-        let wanted = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
-        let picture = self.devtools("Page.captureScreenshot", wanted).await;
+        let picture = self.devtools("Page.captureScreenshot", json!({"format": "png"})).await;
         let bytes = BASE64.decode(picture["data"].as_str().unwrap().as_bytes()).unwrap();
         std::fs::write(screenshots().join(format!("{name}.png")), bytes).unwrap();
     }
 
-    /// Keeps a picture of the page on each of these screens.
-    pub async fn screenshot_on(&self, screens: &[Screen], name: &str) {
-        for &screen in screens {
-            self.show_on(screen).await;
-            self.screenshot(&format!("{name}-{}", screen.name())).await;
-        }
+    async fn resize(&self, width: u32, height: u32) {
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < PHONE_MAX});
+        self.devtools("Emulation.setDeviceMetricsOverride", size).await;
     }
 }
