@@ -12,7 +12,7 @@ import { Legend } from "./legend.js";
 import { LiveEvents } from "./live.js";
 import { isPrice, inUse, keyOf, keysOf, showModels } from "./models.js";
 import { pageState } from "./page_state.js";
-import { showAge, showPipeline, showQuality } from "./panels.js";
+import { clearQuality, showAge, showPipeline, showQuality } from "./panels.js";
 import { buttons, Plots } from "./plots.js";
 import { nameOf, Switcher } from "./switcher.js";
 import { Tables } from "./tables.js";
@@ -92,6 +92,9 @@ function begin(instrument) {
   setText(byId("command"), `reporter watch live.price.${instrument.coin}.${instrument.quote}`);
   note("Reading candles…");
   plots.clear();
+  clearQuality();
+  drawForecasts();
+  drawTables();
   live.follow(instrument);
 }
 

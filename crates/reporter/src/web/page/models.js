@@ -73,7 +73,7 @@ function showNext(row, format) {
 // ---- calibration -------------------------------------------------------------------------------------------------------
 
 const SIDE = 180;
-const MARGIN = { left: 34, bottom: 26, top: 10, right: 12 };
+const MARGIN = { left: 34, bottom: 26, top: 10, right: 18 };
 const LEAST = 0.4;
 
 function showCalibration(levels) {
@@ -101,7 +101,8 @@ function showCalibration(levels) {
 
 // ---- forecasts against truth -------------------------------------------------------------------------------------------
 
-const WIDE = { width: 420, height: 180, top: 10, bottom: 24, left: 4, right: 4 };
+// The picture is stretched to the room that it has; times are below it.
+const WIDE = { width: 400, height: 160, margin: 8 };
 
 function showTruths(rows, format) {
   byId("truths").hidden = rows.length < 2;
@@ -109,19 +110,19 @@ function showTruths(rows, format) {
   const bands = rows.map((row) => row.bands.find((band) => Math.abs(band.level - 0.9) < 1e-9));
   const values = rows.flatMap((row, index) => [row.prediction, row.actual, bands[index]?.lower, bands[index]?.upper]).filter((value) => value !== undefined);
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  const x = (index) => (WIDE.left + (index / (rows.length - 1)) * (WIDE.width - WIDE.left - WIDE.right)).toFixed(1);
-  const y = (value) => (WIDE.height - WIDE.bottom - (high > low ? (value - low) / (high - low) : 0.5) * (WIDE.height - WIDE.top - WIDE.bottom)).toFixed(1);
+  const x = (index) => (WIDE.margin + (index / (rows.length - 1)) * (WIDE.width - 2 * WIDE.margin)).toFixed(1);
+  const y = (value) => (WIDE.height - WIDE.margin - (high > low ? (value - low) / (high - low) : 0.5) * (WIDE.height - 2 * WIDE.margin)).toFixed(1);
   const line = (name, of) => makeSvg("path", { class: name, d: `M${rows.map((row, index) => `${x(index)} ${y(of(row))}`).join("L")}` });
   const parts = [...bandShapes(bands, x, y)];
   parts.push(line("truth", (row) => row.actual), line("predicted", (row) => row.prediction));
-  const misses = rows.flatMap((row, index) => (row.inside === false ? [makeSvg("circle", { class: "miss", cx: x(index), cy: y(row.actual), r: 3 })] : []));
-  const ends = [["start", WIDE.left, rows[0]], ["end", WIDE.width - WIDE.right, rows[rows.length - 1]]];
-  const labels = ends.map(([anchor, at, row]) => makeSvg("text", { x: at, y: WIDE.height - 6, "text-anchor": anchor, text: minute(row.target_end_ms) }));
+  const misses = rows.flatMap((row, index) => (row.inside === false ? [makeSvg("path", { class: "miss", d: `M${x(index)} ${y(row.actual)}h0.01` })] : []));
+  setText(byId("truths-from"), minute(rows[0].target_end_ms));
+  setText(byId("truths-to"), minute(rows[rows.length - 1].target_end_ms));
   const svg = byId("truths-svg");
   const text = valueText(rows[0], format);
   const inside = rows.filter((row) => row.inside).length;
   svg.setAttribute("aria-label", `The last ${rows.length} forecasts against the truth, between ${text(low)} and ${text(high)}; ${inside} truths inside the 90 % band.`);
-  svg.replaceChildren(...parts, ...misses, ...labels);
+  svg.replaceChildren(...parts, ...misses);
   setText(byId("truths-words"), `last ${rows.length} forecasts, ${text(low)} to ${text(high)}; ${inside} inside the 90 % band`);
 }
 

@@ -64,6 +64,15 @@ export function showQuality(quality) {
   showCoverage(quality);
 }
 
+// Of an instrument of which nothing was read yet.
+export function clearQuality() {
+  setText(byId("coverage-words"), "Not known yet");
+  byId("coverage-meter").hidden = true;
+  byId("no-gaps").hidden = false;
+  byId("gaps").replaceChildren();
+  setText(byId("more-gaps"), "");
+}
+
 function showCoverage({ coverage_24h: coverage, gaps }) {
   const words = coverage === undefined ? "Coverage of the last 24 hours is not known" : `${percent(coverage, 1)} of the last 24 hours covered`;
   setText(byId("coverage-words"), words);
