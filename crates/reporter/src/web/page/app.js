@@ -458,9 +458,10 @@ function heard(work) {
 }
 
 function streamChanged(stream) {
-  if (stream === "lost" && shown.stream !== "lost") shown.lostMs = now();
+  const isAway = stream !== "open";
+  if (isAway && (shown.stream === "open" || shown.stream === "connecting")) shown.lostMs = now();
   // When all streams of events are in use, the rest of the page works.
-  if (stream === "lost" && !shown.pipeline) ask("pipeline").then(putPipeline, () => {});
+  if (isAway && !shown.pipeline) ask("pipeline").then(putPipeline, () => {});
   shown.stream = stream;
   if (stream === "open") shown.heardMs = now();
   drawState();
