@@ -26,6 +26,10 @@ test("what is away is named with the time of the last known state", () => {
   assert.equal(of({}, { stream: "lost", lostMs: NOON }).words, "Reporter does not answer · last known state, 12:00 UTC");
 });
 
+test("a reporter that refuses events is there", () => {
+  assert.equal(of({}, { stream: "refused", lostMs: NOON }).words, "No live events, trying again · state of 12:00 UTC");
+});
+
 test("an unknown instrument is no outage", () => {
   assert.deepEqual(of({}, { isUnknown: "x/usd", stream: "lost" }), { state: "bad", words: "No data of x/usd" });
 });

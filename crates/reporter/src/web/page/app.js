@@ -105,6 +105,7 @@ function loadPanels(data) {
   quietly(data, data.loadForecasts(), drawForecasts);
   quietly(data, data.loadModels(), drawForecasts);
   quietly(data, data.loadHours(), drawTables);
+  if (!data.price) quietly(data, data.loadPrice(), drawPrice);
   quietly(data, data.loadQuality(now()), () => showQuality(data.quality));
   quietly(data, data.load("1h"), () => {
     drawTables();
@@ -457,7 +458,10 @@ function heard(work) {
 }
 
 function streamChanged(stream) {
-  if (stream === "lost" && shown.stream !== "lost") shown.lostMs = now();
+  const isAway = stream !== "open";
+  if (isAway && (shown.stream === "open" || shown.stream === "connecting")) shown.lostMs = now();
+  // When all streams of events are in use, the rest of the page works.
+  if (isAway && !shown.pipeline) ask("pipeline").then(putPipeline, () => {});
   shown.stream = stream;
   if (stream === "open") shown.heardMs = now();
   drawState();

@@ -88,6 +88,11 @@ export class InstrumentData {
     return true;
   }
 
+  async loadPrice() {
+    const { prices } = await ask("prices", { ...this.instrument, limit: 1 });
+    if (prices.length) this.putPrice(prices[0]);
+  }
+
   // The share by which the price has changed in 24 hours, by hourly closes; null where that is not known.
   change() {
     const rows = this.#histories.get("1h")?.rows ?? [];

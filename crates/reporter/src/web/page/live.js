@@ -12,7 +12,7 @@ export class LiveEvents {
   #timer = null;
   #againMs = AGAIN_MS_MIN;
 
-  // `handlers` has a function for each event that is used; `onStream` is told "connecting", "open" or "lost".
+  // `handlers` has a function for each event that is used; `onStream` is told "open", "lost" or "refused".
   constructor(handlers, onStream) {
     this.#handlers = handlers;
     this.#onStream = onStream;
@@ -29,8 +29,9 @@ export class LiveEvents {
       this.#onStream("open");
     };
     source.onerror = () => {
-      this.#onStream("lost");
-      if (source.readyState === EventSource.CLOSED) this.#openAgain(instrument);
+      const isRefused = source.readyState === EventSource.CLOSED;
+      this.#onStream(isRefused ? "refused" : "lost");
+      if (isRefused) this.#openAgain(instrument);
     };
     for (const name of NAMES.filter((name) => this.#handlers[name])) {
       // The stream itself has an event `open` too, without data.

@@ -4,12 +4,13 @@ import { clock, whole } from "./format.js";
 
 const behind = (pipeline) => Math.max(0, ...pipeline.steps.map((step) => step.behind));
 
-// `stream` is "connecting", "open" or "lost"; `lostMs` and `awayMs` say since when reporter and NATS are away.
+// `stream` is "connecting", "open", "lost", or "refused" by a reporter that has too many clients; `lostMs` and `awayMs` say since when reporter and NATS are away.
 export function pageState({ stream, lostMs, awayMs, pipeline, instrument, isUnknown }) {
   if (isUnknown) return { state: "bad", words: `No data of ${isUnknown}` };
   if (stream === "lost") {
     return { state: "bad", words: `Reporter does not answer · last known state, ${clock(lostMs)} UTC` };
   }
+  if (stream === "refused") return { state: "bad", words: `No live events, trying again · state of ${clock(lostMs)} UTC` };
   if (stream === "connecting" || !pipeline) return { state: "wait", words: "Connecting…" };
   if (!pipeline.connected) return away(awayMs, instrument);
   return ofSource(pipeline);
