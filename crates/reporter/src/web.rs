@@ -1,13 +1,12 @@
 //! `reporter run`: the web page. It needs no internet access and writes nothing.
 
 mod api;
-mod events;
-mod openapi;
 mod assets;
+mod events;
+mod health_line;
+mod openapi;
 mod page_state;
-mod plot_file;
 mod plots;
-mod snapshot;
 mod view_updater;
 
 use std::net::SocketAddr;
@@ -16,28 +15,23 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
-use axum::extract::{Query as UrlQuery, Request, State};
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::extract::{Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::Response;
 use axum::routing::get;
 use bus::NatsArgs;
 use page_state::PageState;
-use plot_file::PlotFile;
 use plots::Plots;
 use service::{Code, ConnectionLimits, HealthArgs, Shutdown, WithCode};
-use snapshot::{Choice, LiveSnapshot, TablesSnapshot};
-use store::paths;
 use tokio::net::TcpListener;
 use tower_http::compression::CompressionLayer;
 
 use crate::query::Query;
 use crate::view::View;
 
-/// Serves a web page: live price, tables, the plot, health.
+/// Serves a web page: chart, live prices, tables, plots, health.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PageArgs {
     /// Address of the page; port 0 takes a free port and logs it
@@ -81,8 +75,7 @@ pub async fn run(args: &PageArgs, nats: &NatsArgs, shutdown: &Shutdown) -> anyho
         .await
         .with_context(|| format!("cannot listen on {}; choose another address with --listen", args.listen))
         .exit_code(Code::BadConfig)?;
-    let shared =
-        Arc::new(PageState::new(View::new(WINDOWS_MAX), PlotFile::at(args.out.join(paths::PLOT)), shutdown.clone()));
+    let shared = Arc::new(PageState::new(View::new(WINDOWS_MAX), shutdown.clone()));
     shared.health.serve(&args.health, shutdown.clone()).await?;
     tracing::info!("the page is at http://{}/", listener.local_addr()?);
     let hosts = args.health.allowed_hosts.clone();
@@ -101,9 +94,6 @@ pub async fn run(args: &PageArgs, nats: &NatsArgs, shutdown: &Shutdown) -> anyho
 
 fn routes(shared: Arc<PageState>, query: Arc<Query>) -> anyhow::Result<Router> {
     Ok(Router::new()
-        .route("/live.json", get(live))
-        .route("/tables.json", get(tables))
-        .route("/plot.png", get(plot))
         .route("/health", get(health_line))
         .merge(events::routes())
         .with_state(shared)
@@ -124,24 +114,6 @@ async fn with_headers(request: Request, next: Next) -> Response {
     response
 }
 
-async fn live(State(shared): State<Arc<PageState>>, UrlQuery(choice): UrlQuery<Choice>) -> Json<LiveSnapshot> {
-    Json(shared.live_snapshot(&choice))
-}
-
-async fn tables(
-    State(shared): State<Arc<PageState>>,
-    UrlQuery(choice): UrlQuery<Choice>,
-) -> Result<Json<TablesSnapshot>, (StatusCode, &'static str)> {
-    shared.tables(&choice).map(Json).ok_or((StatusCode::NOT_FOUND, "no such instrument yet\n"))
-}
-
 async fn health_line(State(shared): State<Arc<PageState>>) -> String {
-    format!("{}\n", shared.live_snapshot(&Choice::default()).health.line)
-}
-
-async fn plot(State(shared): State<Arc<PageState>>) -> Response {
-    match shared.plot.bytes().await {
-        Some(bytes) => ([(CONTENT_TYPE, "image/png")], bytes).into_response(),
-        None => (StatusCode::NOT_FOUND, "no plot yet: run `trainer train`, then `reporter plot`\n").into_response(),
-    }
+    format!("{}\n", shared.health_line())
 }

@@ -1,6 +1,5 @@
 //! State of the page, shared by the view updater that fills it and the handlers that answer requests.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,8 +8,7 @@ use service::{Health, Shutdown};
 
 use super::events::Clients;
 use super::events::live::Live;
-use super::plot_file::PlotFile;
-use super::snapshot::{self, Choice, LiveSnapshot, TablesSnapshot};
+use super::health_line::health_line;
 use crate::query::Newest;
 use crate::query::pipeline::PipelineStatus;
 use crate::query::rows::PipelineRow;
@@ -25,17 +23,12 @@ pub(super) struct PageState {
     pub(super) clients: Clients,
     status: Mutex<PipelineStatus>,
     connection: OnceLock<Connection>,
-    /// Version of the tables; changes whenever a table does.
-    version: AtomicU64,
-    /// Time of the last price that was committed while the reporter ran, by the local clock; 0 for none.
-    moved_ms: AtomicI64,
     pub(super) health: Health,
-    pub(super) plot: PlotFile,
 }
 
 impl PageState {
-    /// Returns the state with this view and plot, and without a status. Clients of events end on shutdown.
-    pub(super) fn new(view: View, plot: PlotFile, shutdown: Shutdown) -> Self {
+    /// Returns the state with this view, and without a status. Clients of events end on shutdown.
+    pub(super) fn new(view: View, shutdown: Shutdown) -> Self {
         let now = now();
         let pipeline = PipelineStatus::default().row(None, now.as_millis() as i64);
         let view = Arc::new(Mutex::new(view));
@@ -47,10 +40,7 @@ impl PageState {
             clients: Clients::new(shutdown),
             status: Mutex::new(PipelineStatus::default()),
             connection: OnceLock::new(),
-            version: AtomicU64::new(0),
-            moved_ms: AtomicI64::new(0),
             health: Health::new(),
-            plot,
         }
     }
 
@@ -74,14 +64,6 @@ impl PageState {
         self.status().is_connected = true;
     }
 
-    pub(super) fn changed(&self) {
-        self.version.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn moved(&self) {
-        self.moved_ms.store(now_ms(), Ordering::Relaxed);
-    }
-
     /// Sends the state of the pipeline to all clients of events, if it has changed.
     pub(super) fn publish_pipeline(&self) {
         let row = self.pipeline();
@@ -90,17 +72,10 @@ impl PageState {
         }
     }
 
-    pub(super) fn live_snapshot(&self, choice: &Choice) -> LiveSnapshot {
-        let freshness = snapshot::Freshness { now_ms: now_ms(), moved_ms: self.moved_ms.load(Ordering::Relaxed) };
-        let version = self.version.load(Ordering::Relaxed);
-        let plot = self.plot.version();
-        snapshot::live(&self.view(), &self.status(), choice, freshness, snapshot::PartVersions { version, plot })
-    }
-
-    /// Returns the tables of the chosen instrument; `None` if it has no data.
-    pub(super) fn tables(&self, choice: &Choice) -> Option<TablesSnapshot> {
-        let version = self.version.load(Ordering::Relaxed);
-        snapshot::tables(&self.view(), choice, version)
+    /// Returns the state of the pipeline as one line of text.
+    pub(super) fn health_line(&self) -> String {
+        let newest = self.view().newest_times();
+        health_line(&self.status(), newest, now_ms())
     }
 }
 

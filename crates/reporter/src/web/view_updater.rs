@@ -91,7 +91,6 @@ impl Follower<'_> {
         let [market, stats, forecast] = RELOAD.retry(|| self.load()).await?;
         shared.live().loaded();
         shared.clients.wake_all();
-        shared.changed();
         shared.health.ready();
         tokio::select! {
             ended = self.read(Stream::Market, market) => ended,
@@ -195,15 +194,10 @@ impl Follower<'_> {
     fn release_now(&self, now: Instant) {
         let (load, messages) = self.held().release(now);
         let instruments: BTreeSet<_> = messages.iter().map(|message| message.stored.instrument.clone()).collect();
-        let has_prices = messages.iter().any(HeldMessage::has_prices);
         let mut live = self.shared.live();
         messages.into_iter().for_each(|message| live.store(message, load));
         drop(live);
         self.shared.clients.wake(instruments);
-        self.shared.changed();
-        if has_prices {
-            self.shared.moved();
-        }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {

@@ -30,12 +30,7 @@ pub(crate) struct HeldMessage {
     pub(crate) stored: StoredRecords,
 }
 
-impl HeldMessage {
-    /// Whether it has prices.
-    pub(crate) fn has_prices(&self) -> bool {
-        matches!(self.stored.records, Records::Prices(_))
-    }
-}
+impl HeldMessage {}
 
 /// The messages that are held, in order.
 #[derive(Debug)]
