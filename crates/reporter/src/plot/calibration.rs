@@ -53,11 +53,13 @@ pub(super) fn draw(card: &ModelCard, scored: &[ScoredDay], format: Format) -> Pi
     let plot_right = if format == Format::Wide { left + 560.0 } else { right };
     let frame = frame_of(Area { left, top, right: plot_right, bottom }, holdout.iter().chain(&live));
     axes(&mut canvas, &frame);
+    // Two marks of one level are side by side.
+    let shift = if live.is_empty() { 0.0 } else { 9.0 };
     for observed in &live {
-        mark(&mut canvas, &frame, *observed, 9.0, INK);
+        mark(&mut canvas, &frame, *observed, shift, INK);
     }
     for observed in &holdout {
-        mark(&mut canvas, &frame, *observed, -9.0, MODEL);
+        mark(&mut canvas, &frame, *observed, -shift, MODEL);
     }
     let words_at = match format {
         Format::Wide => (plot_right + 36.0, frame.area.top + 16.0),
@@ -98,11 +100,11 @@ fn frame_of<'a>(area: Area, observed: impl Iterator<Item = &'a Observed>) -> Fra
 fn axes(canvas: &mut Canvas, frame: &Frame) {
     frame.unit(canvas, "inside the interval, in %");
     frame.grid(canvas);
-    let label = |level: u8| Mark { at: f64::from(level), label: format!("{level} %") };
+    let label = |level: u8| Mark { at: f64::from(level), label: level.to_string() };
     frame.foot(canvas, &LEVELS.map(label));
     let middle = (frame.area.left + frame.area.right) / 2.0;
     let style = TextStyle::new(SMALL, MUTED).anchored(Anchor::Middle);
-    canvas.text((middle, frame.area.bottom + 48.0), "level of the interval", style);
+    canvas.text((middle, frame.area.bottom + 48.0), "level of the interval, in %", style);
     let from = frame.across.low.max(frame.up.low);
     canvas.line(&[frame.point(from, from), frame.point(100.0, 100.0)], 1.4, AXIS);
 }

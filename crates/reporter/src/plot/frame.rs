@@ -33,6 +33,8 @@ pub(super) struct Frame {
 pub(super) const TITLE_HEIGHT: f64 = 34.0;
 /// Smallest width of the axis labels, so that the frames of most prices are aligned.
 pub(super) const NUMBERS_WIDTH_MIN: f64 = 76.0;
+/// How far the last label of a time axis may reach beyond the frame: less than any margin.
+const OVERHANG: f64 = 10.0;
 /// Space between the axis labels and the frame.
 const NUMBERS_GAP: f64 = 10.0;
 const NUMBERS: TextStyle = TextStyle::new(SMALL, MUTED).anchored(Anchor::Right);
@@ -113,7 +115,11 @@ impl Frame {
             canvas.line(&[(x, bottom), (x, bottom + 5.0)], 1.2, AXIS);
             // A label beyond the edge of the plot is moved inward.
             let half = style.width(&mark.label) / 2.0;
-            canvas.text((x.clamp(self.left + half, right - half + 14.0), bottom + 24.0), mark.label.as_str(), style);
+            canvas.text(
+                (x.clamp(self.left + half, right - half + OVERHANG), bottom + 24.0),
+                mark.label.as_str(),
+                style,
+            );
         }
     }
 }

@@ -52,11 +52,6 @@ impl Picture {
         self.height
     }
 
-    /// Returns the number of bytes that the picture takes in memory.
-    pub(crate) fn bytes(&self) -> usize {
-        self.drawing.len() + self.title.len()
-    }
-
     /// Returns a document of its own: it holds the font, and its colors follow the light or dark theme of the viewer.
     pub fn to_svg(&self) -> String {
         self.element(&format!("<style>{}</style>", style()))

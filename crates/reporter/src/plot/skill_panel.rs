@@ -104,6 +104,9 @@ fn name_sides(canvas: &mut Canvas, frame: &Frame, end: f64, line: &[Point]) {
     // On the side away from zero, and clear of the texts at the left.
     let is_clear = x - style.width(&figure) > left + small.width(SIDES[0]) + 24.0;
     let (highest, lowest) = if is_clear { (top, bottom - 8.0) } else { (top + 40.0, bottom - 34.0) };
-    let base = if end >= 0.0 { y - 12.0 } else { y + 24.0 };
+    // Beyond the line wherever it passes the figure.
+    let left_end = x - style.width(&figure) - 6.0;
+    let beside = line.iter().filter(|point| point.0 >= left_end).map(|point| point.1);
+    let base = if end >= 0.0 { beside.fold(y, f64::min) - 10.0 } else { beside.fold(y, f64::max) + 24.0 };
     canvas.text((x, base.clamp(highest, lowest)), figure, style);
 }

@@ -119,7 +119,7 @@ mod tests {
         let colors: [(PlotKind, &[RGBColor]); 6] = [
             (PlotKind::Overview, &[theme::MODEL, theme::BAND, theme::BASELINE, theme::INK]),
             (PlotKind::Candles, &[theme::RISING, theme::FALLING, theme::BAND, theme::HOLDOUT]),
-            (PlotKind::Residuals, &[theme::MODEL, theme::BAND, theme::BASELINE]),
+            (PlotKind::Residuals, &[theme::MODEL, theme::BAND, theme::AXIS]),
             (PlotKind::Calibration, &[theme::MODEL, theme::INK, theme::AXIS]),
             (PlotKind::Importance, &[theme::MODEL, theme::BAND]),
             (PlotKind::Skill, &[theme::MODEL, theme::BASELINE, theme::INK, theme::BAND]),

@@ -56,7 +56,7 @@ impl TextStyle {
 
     /// Returns the same style, with a smaller size if the text would be wider than `width_max` pixels.
     pub(super) fn fitting(self, text: &str, width_max: f64) -> Self {
-        Self { size: self.size * (width_max / self.width(text)).min(1.0), ..self }
+        Self { size: self.size * (width_max / self.width(text).max(f64::MIN_POSITIVE)).min(1.0), ..self }
     }
 
     /// Returns the width of a text in pixels: the sum of the advances of its letters. Kerning makes it a little
@@ -90,6 +90,14 @@ mod tests {
     use plotters::style::BLACK;
 
     use super::*;
+
+    #[test]
+    fn only_a_text_that_is_too_wide_is_made_smaller() {
+        let style = TextStyle::new(16.0, BLACK);
+        assert_eq!(["", "a"].map(|text| style.fitting(text, 100.0).size), [16.0, 16.0]);
+        let smaller = style.fitting("a wide text", 40.0);
+        assert!((smaller.width("a wide text") - 40.0).abs() < 0.1, "{}", smaller.size);
+    }
 
     #[test]
     fn lines_break_between_words_and_lose_none() {

@@ -13,11 +13,11 @@ pub(super) fn predictions(subject: &Subject) -> String {
         subject,
         PlotKind::Overview,
         &[
-            "Above: all predictions by time. Everything right of the dashed line (the holdout) the model had never seen; the \
+            "The first panel has all predictions by time. Everything right of the dashed line (the holdout) the model had never seen; the \
              folds left of it were each predicted by a model that knew only the time before.",
-            "Lower left: the last steps one by one. The dark dot is the truth, the orange dot the prediction, the gray stroke \
-             the naive rule, and the light bar the 90 % interval. A ring marks a truth outside its interval.",
-            "Lower right: the squared error that the model has saved against the naive rule up to each moment. Where the \
+            "The second panel has the last steps one by one. The dot on the line is the truth, the orange dot the prediction, the gray stroke \
+             the naive rule, and the bar the 90 % interval. A ring marks a truth outside its interval.",
+            "The third panel has the squared error that the model has saved against the naive rule up to each moment. Where the \
              line rises, the model was better; where it falls, the rule was.",
             "A prediction that follows the price closely is no proof of skill: the price a step ago follows it closely too. \
              Only the comparison with the naive rule counts.",
@@ -42,7 +42,7 @@ pub(super) fn skill(subject: &Subject) -> String {
             figure(scores.rmse, &significant(scores.rmse)),
             figure(scores.baseline_rmse, &significant(scores.baseline_rmse)),
             optional(scores.skill, words::percent),
-            optional(scores.diebold_mariano.map(|test| test.p), |p| number(p, 3)),
+            optional(scores.diebold_mariano.map(|test| test.p), words::chance),
         ]
     };
     let rows = folds.chain([holdout]).map(row);
@@ -104,7 +104,7 @@ pub(super) fn errors(subject: &Subject) -> String {
         subject,
         PlotKind::Residuals,
         &[
-            "Left: truth minus prediction, step by step. Right: how often each size occurs; the gray line is the naive rule.",
+            "First the truth minus the prediction, step by step; then how often each size occurs. The gray line is the naive rule.",
             "Good errors are small, spread evenly around zero, and do not grow with time.",
         ],
     ) + &table(&caption, &["score", "model", "naive rule"], rows);

@@ -20,6 +20,11 @@ pub(super) fn percent(share: f64) -> String {
     format!("{} %", number(100.0 * share, 2))
 }
 
+/// Returns a probability with three decimals.
+pub(super) fn chance(p: f64) -> String {
+    if p < 0.001 { "< 0.001".to_owned() } else { number(p, 3) }
+}
+
 /// Returns an error with the unit of the predictions.
 pub(super) fn error(card: &ModelCard, error: f64) -> String {
     if card.recipe.predicts_prices() { format!("{} {}", significant(error), card.quote) } else { significant(error) }
