@@ -50,9 +50,9 @@ fn get(addr: &str, path: &str, more: &str) -> Answer {
 }
 
 /// The reporter with its page on a free port, and the page's address.
-fn page(command: &mut Command) -> (Watched, String) {
+fn page(command: &mut Command, flags: &[&str]) -> (Watched, String) {
     let (sender, log) = mpsc::channel();
-    let command = command.args(["run", "--listen", "127.0.0.1:0"]);
+    let command = command.args(["run", "--listen", "127.0.0.1:0"]).args(flags);
     let reporter = Watched::start(command, move |line| drop(sender.send(line.to_owned())));
     let addr = log.iter().find_map(|line| {
         let (_, addr) = line.split_once("the page is at http://")?;
@@ -108,7 +108,7 @@ async fn model_in_use(pipeline: &TestPipeline) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_installed_system_draws_the_model_in_use() {
     let pipeline = TestPipeline::new().await;
-    let (_reporter, addr) = page(pipeline.program("reporter").args(["--out", "elsewhere"]));
+    let (_reporter, addr) = page(&mut pipeline.program("reporter"), &["--out", "elsewhere"]);
     assert!(listed(&addr).is_empty());
     let unknown = get(&addr, "/plots/bitcoin/usdt/returns/overview.svg", "");
     assert!(unknown.status == 404 && unknown.text().contains("\"not_found\""), "{}", unknown.text());
@@ -164,7 +164,7 @@ fn train(dir: &Path, rows: u32) -> ModelCard {
 #[test]
 fn the_page_shows_the_model_of_a_folder_while_nats_is_away() {
     let dir = tempfile::tempdir().unwrap();
-    let (_reporter, addr) = page(program("reporter", dir.path()).args(["--nats-url", "nats://127.0.0.1:1"]));
+    let (_reporter, addr) = page(&mut program("reporter", dir.path()), &["--nats-url", "nats://127.0.0.1:1"]);
     assert!(listed(&addr).is_empty());
     for rows in [2_000, 2_500] {
         let card = train(dir.path(), rows);

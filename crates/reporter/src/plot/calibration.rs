@@ -90,9 +90,10 @@ fn of_forecasts(scored: &[ScoredDay]) -> Vec<Observed> {
     LEVELS.into_iter().zip(all.inside).filter(|(_, (_, rows))| *rows > 0).map(of_level).collect()
 }
 
-/// Returns the frame: from 40 % to 100 %, and lower where a share is.
+/// Returns the frame: from 40 % to 100 %, and lower where a share or a bar is.
 fn frame_of<'a>(area: Area, observed: impl Iterator<Item = &'a Observed>) -> Frame {
-    let up = Extent::of(observed.map(|observed| observed.percent - 5.0).chain([40.0, 103.0]));
+    let lowest = |observed: &Observed| observed.percent.min(f64::from(observed.level) - observed.by_chance()) - 2.0;
+    let up = Extent::of(observed.map(lowest).chain([40.0, 103.0]));
     let up = Extent { low: up.low.max(0.0), high: 103.0 };
     Frame::within(area, Extent { low: 40.0, high: 103.0 }, up, 6)
 }

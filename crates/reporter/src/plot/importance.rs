@@ -20,10 +20,11 @@ const FIGURE_WIDTH: f64 = 76.0;
 /// Draws a bar for each feature, the most important first.
 pub(super) fn draw(card: &ModelCard, format: Format) -> Picture {
     let mut features: Vec<(&String, f64)> = card.importance.iter().map(|(name, share)| (name, *share)).collect();
+    features.retain(|(_, share)| *share > 0.0);
     features.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(b.0)));
     let mut canvas = Canvas::new((format.width(), 0), BACKGROUND);
     let of = format!("{} · {} · model {}", labels::instrument(card), labels::subject(card), card.model);
-    let about = about(features.len());
+    let about = about(features.len(), card.importance.len() - features.len());
     let top = Heading { title: "Importance of the features", of: &of, about: &about }.draw(&mut canvas, format) + 6.0;
     features.truncate(FEATURES_MAX);
     bars(&mut canvas, format, top, &features);
@@ -31,8 +32,9 @@ pub(super) fn draw(card: &ModelCard, format: Format) -> Picture {
     canvas.finish(format!("Importance of the features of {of}"))
 }
 
-fn about(features: usize) -> String {
-    let all = match features {
+/// Says what the bars mean, and how many features have none.
+fn about(features: usize, unused: usize) -> String {
+    let shown = match features {
         0 => {
             return "The model card names no importance: the model has no split, or it is of an earlier version."
                 .to_owned();
@@ -40,8 +42,13 @@ fn about(features: usize) -> String {
         1..=FEATURES_MAX => String::new(),
         more => format!(" The {FEATURES_MAX} most important of {more} are shown."),
     };
+    let unused = match unused {
+        0 => String::new(),
+        1 => " One other is in no split.".to_owned(),
+        unused => format!(" {unused} others are in no split."),
+    };
     format!(
-        "Share of each feature in what the trees have learned: the reduction of the squared error in training.{all}"
+        "Share of each feature in what the trees have learned: the reduction of the squared error in training.{shown}{unused}"
     )
 }
 

@@ -38,6 +38,6 @@ impl Format {
 
     /// About how many labels have room on a time axis of this width in pixels.
     pub(super) fn time_labels(width: f64) -> u32 {
-        (width / 105.0).floor().max(2.0) as u32
+        (width / 103.0).floor().max(2.0) as u32
     }
 }

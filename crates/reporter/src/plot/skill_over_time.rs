@@ -47,7 +47,7 @@ pub(super) fn draw(card: &ModelCard, scored: &[ScoredDay], format: Format) -> Pi
 
 fn about(card: &ModelCard, has_forecasts: bool) -> String {
     let baseline = labels::baseline(card);
-    let forecasts = if has_forecasts { ", scored forecasts in black" } else { "" };
+    let forecasts = if has_forecasts { ", scored forecasts in the color of the title" } else { "" };
     format!(
         "1 − RMSE of the model ÷ RMSE of the {baseline}. Above zero the model is better. Folds in gray, holdout in \
          orange{forecasts}."

@@ -45,15 +45,19 @@ pub(super) fn answer(card: &ModelCard) -> Answer {
 
 fn comparison(card: &ModelCard, skill: f64) -> String {
     let scores = &card.holdout.scores;
-    let direction = if skill > 0.0 { "smaller" } else { "larger" };
+    let shown = words::percent(skill.abs());
+    let difference = match skill {
+        _ if shown == words::percent(0.0) => format!("as large ({})", figure(skill, &shown)),
+        ..0.0 => format!("{} larger", figure(skill, &shown)),
+        _ => format!("{} smaller", figure(skill, &shown)),
+    };
     format!(
         "On {} steps that it had never seen, the model’s typical error was {}. The rule “{}” was off by {}. So the model’s \
-         error is {} {direction}.",
+         error is {difference}.",
         figure(scores.rows, &words::count(scores.rows)),
         figure(scores.rmse, &words::error(card, scores.rmse)),
         escaped(&words::naive_rule(card)),
         figure(scores.baseline_rmse, &words::error(card, scores.baseline_rmse)),
-        figure(skill, &words::percent(skill.abs())),
     )
 }
 
@@ -114,6 +118,7 @@ mod tests {
             assert!(explanation.contains(expected), "{explanation}");
         }
         assert!(explanation.contains("about 36 of 100 tries") && explanation.contains("the price stays as it is"));
+        assert!(of(0.000_01, 0.4).explanation.contains("is as large (<data value=\"0.00001\">0.00 %</data>)"));
         assert!(of(0.5, 0.0001).explanation.contains("fewer than 1 of 1,000 tries"));
     }
 }

@@ -75,8 +75,8 @@ fn title(card: &ModelCard) -> String {
 
 fn header(card: &ModelCard, title: &str) -> String {
     let lead = format!(
-        "A program learned from {} prices of 1 {} in {}, from {} to {}. Then it predicted {}, step by step, on data that it \
-         had not seen. This page says how good that was.",
+        "A program was given {} prices of 1 {} in {}, from {} to {}. It learned from a part of them and predicted {}, step by \
+         step, on the rest, which it had not seen. This page says how good that was.",
         figure(card.rows.ticks, &words::count(card.rows.ticks)),
         escaped(&card.coin),
         escaped(&card.quote),
