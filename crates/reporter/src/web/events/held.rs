@@ -30,8 +30,6 @@ pub(crate) struct HeldMessage {
     pub(crate) stored: StoredRecords,
 }
 
-impl HeldMessage {}
-
 /// The messages that are held, in order.
 #[derive(Debug)]
 pub(crate) struct Held {
