@@ -173,7 +173,7 @@ async fn a_client_that_returns_100_times_has_each_event_once() {
         for _ in 0..random.random_range(0..6) {
             seen.push(events.next().await.unwrap());
         }
-        // What is on its way is lost with the connection.
+        // Events on their way are lost with the connection.
         let last_id = seen.iter().rev().find_map(|event| event.id.as_deref()).unwrap();
         events = EventStream::open(&page.addr, "", Some(last_id)).await;
     }

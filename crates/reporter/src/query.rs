@@ -48,7 +48,7 @@ const READING_MAX: usize = 4;
 /// Time for an answer that reads streams, waiting included.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// What the process knows without reading a stream.
+/// The newest rows and states, which the process knows without reading a stream.
 pub(crate) trait Newest: Debug + Send + Sync {
     /// The newest rows of every instrument.
     fn view(&self) -> MutexGuard<'_, View>;
@@ -184,7 +184,7 @@ impl Query {
     }
 }
 
-/// What pages consist of, in their cursors.
+/// The names of paged rows in cursors.
 const CANDLES: &str = "candles";
 const PRICES: &str = "prices";
 const SCORES: &str = "scores";

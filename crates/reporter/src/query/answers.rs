@@ -86,14 +86,14 @@ pub struct Forecasts {
 pub struct Models {
     /// Decisions about trained models, newest first, at most 200.
     pub models: Vec<ModelRow>,
-    /// What the newest 2,000 scored forecasts tell about the models that made them, the newest one's model first.
+    /// Figures of the models that made the newest 2,000 scored forecasts, the newest model first.
     pub live: Vec<LiveScores>,
 }
 
 /// Figures of a model, measured on its scored forecasts.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct LiveScores {
-    /// What is predicted from what.
+    /// The recipe: target and features.
     #[schemars(schema_with = "recipe_schema")]
     pub recipe: Recipe,
     /// Length of the candles.

@@ -25,7 +25,7 @@ impl Key {
 /// The end of a page: rows from its key on were on this page or on earlier ones. To clients it is opaque.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cursor {
-    /// What the pages consist of. A cursor of other pages is refused.
+    /// The rows of its pages. A cursor of other rows is refused.
     pub(super) of: &'static str,
     pub(super) key: Key,
 }

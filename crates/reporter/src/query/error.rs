@@ -9,7 +9,7 @@ use serde::Serialize;
 pub struct QueryError {
     /// The kind of error.
     pub code: ErrorCode,
-    /// What is wrong and what to do, as a sentence.
+    /// A sentence that says the fault and the remedy.
     pub message: String,
 }
 

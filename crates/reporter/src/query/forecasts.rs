@@ -40,7 +40,7 @@ struct Scored {
     hits: Vec<(f64, bool)>,
 }
 
-/// What a series of forecasts has in common.
+/// The common part of a series of forecasts.
 type SeriesName = (Recipe, Window);
 
 impl Forecasts<'_> {

@@ -166,7 +166,7 @@ pub struct ForecastRow {
     pub coin: Arc<str>,
     /// Quote currency, such as `usd`.
     pub quote: Arc<str>,
-    /// What is predicted from what.
+    /// The recipe: target and features.
     #[schemars(schema_with = "recipe_schema")]
     pub recipe: Recipe,
     /// Length of the candles.
@@ -327,7 +327,7 @@ pub struct ModelRow {
     pub coin: Arc<str>,
     /// Quote currency, such as `usd`.
     pub quote: Arc<str>,
-    /// What is predicted from what.
+    /// The recipe: target and features.
     #[schemars(schema_with = "recipe_schema")]
     pub recipe: Recipe,
     /// Length of the candles.
@@ -387,7 +387,7 @@ impl From<&ModelLine<'_>> for ModelRow {
 pub struct PipelineRow {
     /// Whether the NATS server is connected. If not, the rest is the last known state.
     pub connected: bool,
-    /// What the prices come from.
+    /// The source of the prices.
     pub source: SourceState,
     /// Accepted ticks a second, over the last seconds.
     pub rate_per_s: f64,
@@ -403,7 +403,7 @@ pub struct PipelineRow {
     pub as_of_ms: i64,
 }
 
-/// What the prices come from.
+/// The source of the prices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceState {

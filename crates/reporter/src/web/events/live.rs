@@ -55,7 +55,7 @@ struct Pipeline {
     text: Bytes,
 }
 
-/// What a client has received.
+/// The part of the events that a client has received.
 #[derive(Debug, Clone, Copy)]
 struct Cursor {
     place: Place,
