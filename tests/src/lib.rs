@@ -12,6 +12,7 @@ pub mod container;
 pub mod counting;
 pub mod disk;
 pub mod docs;
+pub mod event_stream;
 pub mod faulty;
 pub mod formats;
 pub mod harness;

@@ -133,7 +133,8 @@ fn history(random: &mut StdRng) -> Vec<TickLine<'static>> {
             }
             let event_ms = first + minute * MINUTE;
             let (filled, late_ms) = (random.random_bool(0.1), random.random_range(0..9 * MINUTE));
-            let line = TickLine { grain_ms: Some(MINUTE), volume: Some(1.5), filled, ..tick_line(&bitcoin(), event_ms) };
+            let line =
+                TickLine { grain_ms: Some(MINUTE), volume: Some(1.5), filled, ..tick_line(&bitcoin(), event_ms) };
             lines.push((event_ms + if random.random_bool(0.05) { late_ms } else { 0 }, line));
         }
     }
@@ -194,8 +195,7 @@ async fn check_parts(api: &Api, connection: &Connection, to_max: i64, random: &m
     let stored = stored_prices(connection).await;
     for _ in 0..6 {
         let (range, limit) = part();
-        let path =
-            format!("/api/v1/prices?coin=bitcoin&quote=usd&from_ms={}&to_ms={}", range.start, range.end);
+        let path = format!("/api/v1/prices?coin=bitcoin&quote=usd&from_ms={}&to_ms={}", range.start, range.end);
         let found = api.all(&path, "prices", limit);
         let found: Vec<_> =
             found.iter().map(|row| (row["event_ms"].as_i64().unwrap(), row["close"].as_f64().unwrap())).collect();
@@ -397,11 +397,14 @@ async fn check_models(answer: &Value, connection: &Connection) {
 }
 
 async fn check_quality(answer: &Value, pipeline: &TestPipeline, connection: &Connection) {
-    for (name, count) in [("accepted", "accepted"), ("duplicates", "duplicate"), ("late", "late"), ("candles", "candles")] {
+    for (name, count) in
+        [("accepted", "accepted"), ("duplicates", "duplicate"), ("late", "late"), ("candles", "candles")]
+    {
         assert_eq!(answer[name], pipeline.count(count), "{name}");
     }
     let gaps = stored_lines(connection, Stream::Market, RecordKind::Gap).await;
-    let spans = |gaps: &[Value]| gaps.iter().map(|gap| (gap["from_ms"].clone(), gap["to_ms"].clone())).collect::<Vec<_>>();
+    let spans =
+        |gaps: &[Value]| gaps.iter().map(|gap| (gap["from_ms"].clone(), gap["to_ms"].clone())).collect::<Vec<_>>();
     let mut stored = spans(&gaps);
     stored.reverse();
     assert!(!stored.is_empty() && spans(answer["gaps"].as_array().unwrap()) == stored, "{answer}");

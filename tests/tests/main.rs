@@ -31,6 +31,7 @@ mod install;
 mod kills;
 mod leases;
 mod live;
+mod live_page;
 mod live_results;
 mod network;
 mod objects;

@@ -130,7 +130,8 @@ async fn a_run_has_the_next_messages_of_a_subject() {
         publish(&producer, second..second + 1).await;
         publish_tick_of(&producer, &other, 1_600_000_000_000 + second * 1_000).await;
     }
-    let subject = subject::stored(Stream::Feed, subject::partition("bitcoin", "usd", 16), RecordKind::Tick, "bitcoin", "usd");
+    let subject =
+        subject::stored(Stream::Feed, subject::partition("bitcoin", "usd", 16), RecordKind::Tick, "bitcoin", "usd");
     let run = async |from, count| {
         let run = query::run_from(&connection, Stream::Feed, &subject, from, count).await.unwrap();
         assert!(run.messages.iter().all(|message| message.subject == subject && !message.payload.is_empty()));

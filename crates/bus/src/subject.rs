@@ -167,6 +167,9 @@ pub fn stored_of_live(live: &str, partitions: u32) -> Option<(Stream, String)> {
     Some((stream, stored(stream, partition(coin, quote, partitions), kind, coin, quote)))
 }
 
+/// All provisional candles.
+pub const PROVISIONAL_ALL: &str = "live.provisional.>";
+
 /// The subject of provisional candles: `live.provisional.1m.bitcoin.usd`.
 pub fn provisional(window: Window, coin: &str, quote: &str) -> String {
     format!("live.provisional.{window}.{coin}.{quote}")

@@ -174,7 +174,9 @@ impl Query {
     /// Looks at the newest rows of an instrument.
     fn known<T>(&self, instrument: &Instrument, look: impl FnOnce(&InstrumentView) -> T) -> Result<T, QueryError> {
         let view = self.newest.view();
-        let found = view.instruments().find(|((coin, quote), _)| (&**coin, &**quote) == (instrument.coin(), instrument.quote()));
+        let found = view
+            .instruments()
+            .find(|((coin, quote), _)| (&**coin, &**quote) == (instrument.coin(), instrument.quote()));
         found.map(|(_, rows)| look(rows)).ok_or_else(|| {
             let message = format!("there is no data of {instrument} yet: /api/v1/instruments lists what there is");
             QueryError::new(ErrorCode::NotFound, message)

@@ -64,7 +64,9 @@ async fn read_stats(
     let kinds = longer.chain([RecordKind::HourOfDay]);
     let filters = kinds.map(|kind| subject::of_kind(Stream::Stats, kind, instrument)).collect();
     let selection = Selection { stream: Stream::Stats, filters, from: 1 };
-    read_to_end(connection, selection, |delivery| view.apply(&delivery.subject, delivery.seq, &delivery.payload)).await.map(drop)
+    read_to_end(connection, selection, |delivery| view.apply(&delivery.subject, delivery.seq, &delivery.payload))
+        .await
+        .map(drop)
 }
 
 /// Reads the newest 1-minute candles. MARKET is long, so it reads its end, and starts further back until every
@@ -81,7 +83,8 @@ async fn read_minutes(
     loop {
         let from = newest.seq.saturating_sub(tail).max(1);
         let selection = Selection { stream: Stream::Market, filters: vec![filter.clone()], from };
-        read_to_end(connection, selection, |delivery| view.apply(&delivery.subject, delivery.seq, &delivery.payload)).await?;
+        read_to_end(connection, selection, |delivery| view.apply(&delivery.subject, delivery.seq, &delivery.payload))
+            .await?;
         let is_full = |(_, of_one): (&Name, &InstrumentView)| of_one.candles(Window::Minute).count() >= rows;
         if from == 1 || view.instruments().all(is_full) {
             return Ok(());

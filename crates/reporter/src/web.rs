@@ -1,6 +1,7 @@
 //! `reporter run`: the web page. It needs no internet access and writes nothing.
 
 mod api;
+mod events;
 mod openapi;
 mod assets;
 mod page_state;
@@ -54,8 +55,9 @@ pub struct PageArgs {
 
 /// Windows of a kind that are kept per instrument: 50 hours for the chart, which is more than a table shows.
 const WINDOWS_MAX: usize = 50;
-/// A browser opens up to six connections.
-const BOUNDS: ConnectionLimits = ConnectionLimits::of_connections(512);
+/// Each open page holds one connection for its events, of which there are at most 512. A browser opens up to five more for
+/// a moment.
+const BOUNDS: ConnectionLimits = ConnectionLimits::of_connections(1_024);
 
 /// Content security policy: only resources of this server, no inline code, no frames.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -79,7 +81,8 @@ pub async fn run(args: &PageArgs, nats: &NatsArgs, shutdown: &Shutdown) -> anyho
         .await
         .with_context(|| format!("cannot listen on {}; choose another address with --listen", args.listen))
         .exit_code(Code::BadConfig)?;
-    let shared = Arc::new(PageState::new(View::new(WINDOWS_MAX), PlotFile::at(args.out.join(paths::PLOT))));
+    let shared =
+        Arc::new(PageState::new(View::new(WINDOWS_MAX), PlotFile::at(args.out.join(paths::PLOT)), shutdown.clone()));
     shared.health.serve(&args.health, shutdown.clone()).await?;
     tracing::info!("the page is at http://{}/", listener.local_addr()?);
     let hosts = args.health.allowed_hosts.clone();
@@ -102,6 +105,7 @@ fn routes(shared: Arc<PageState>, query: Arc<Query>) -> anyhow::Result<Router> {
         .route("/tables.json", get(tables))
         .route("/plot.png", get(plot))
         .route("/health", get(health_line))
+        .merge(events::routes())
         .with_state(shared)
         .merge(assets::routes()?)
         .merge(api::routes(query))
@@ -121,7 +125,7 @@ async fn with_headers(request: Request, next: Next) -> Response {
 }
 
 async fn live(State(shared): State<Arc<PageState>>, UrlQuery(choice): UrlQuery<Choice>) -> Json<LiveSnapshot> {
-    Json(shared.live(&choice))
+    Json(shared.live_snapshot(&choice))
 }
 
 async fn tables(
@@ -132,7 +136,7 @@ async fn tables(
 }
 
 async fn health_line(State(shared): State<Arc<PageState>>) -> String {
-    format!("{}\n", shared.live(&Choice::default()).health.line)
+    format!("{}\n", shared.live_snapshot(&Choice::default()).health.line)
 }
 
 async fn plot(State(shared): State<Arc<PageState>>) -> Response {

@@ -4,14 +4,19 @@
 //! When all connections are in use, a new client replaces the oldest connection. A request takes milliseconds, so probes
 //! of a supervisor are answered even while other clients hold as many connections as they can.
 
+mod endless;
 mod hosts;
+mod progress;
 
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -19,7 +24,9 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::shutdown::Shutdown;
+pub use endless::Endless;
 pub use hosts::Hosts;
+use progress::Progressing;
 
 /// Longest request head; longer ones get 431. Browsers send the cookies of every port of a host.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -41,13 +48,15 @@ pub struct ConnectionLimits {
     usage: Duration,
     /// Time for the last response after that.
     last_answer: Duration,
+    /// Longest time in which a client takes no byte of its response. It also ends clients of endless responses.
+    blocked: Duration,
 }
 
 impl ConnectionLimits {
     /// The default times, with this many concurrent connections.
     pub const fn of_connections(connections: usize) -> Self {
         let seconds = Duration::from_secs;
-        Self { connections, head: seconds(5), usage: seconds(60), last_answer: seconds(10) }
+        Self { connections, head: seconds(5), usage: seconds(60), last_answer: seconds(10), blocked: seconds(20) }
     }
 }
 
@@ -62,7 +71,9 @@ pub async fn serve(listener: TcpListener, routes: Router, hosts: Hosts, limits: 
         };
         match accepted {
             Ok((stream, _)) => {
-                connections.admit(serve_connection(stream, routes.clone(), limits, shutdown.clone())).await
+                let endless = Endless::default();
+                let served = serve_connection(stream, routes.clone(), limits, endless.clone(), shutdown.clone());
+                connections.admit(served, endless).await
             }
             Err(error) if is_gone(&error) => {}
             // Out of file descriptors or memory: free some before the next try.
@@ -74,19 +85,38 @@ pub async fn serve(listener: TcpListener, routes: Router, hosts: Hosts, limits: 
 }
 
 /// Serves one client until either side ends the connection.
-async fn serve_connection(stream: TcpStream, routes: Router, limits: ConnectionLimits, shutdown: Shutdown) {
+async fn serve_connection(
+    stream: TcpStream,
+    routes: Router,
+    limits: ConnectionLimits,
+    endless: Endless,
+    shutdown: Shutdown,
+) {
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(HEAD_BYTES_MAX);
-    let mut connection =
-        std::pin::pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes)));
+    let (routes, mark) = (TowerToHyperService::new(routes), endless.clone());
+    let marked = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(mark.clone());
+        routes.call(request)
+    });
+    let socket = TokioIo::new(Progressing::new(stream, limits.blocked));
+    let mut connection = std::pin::pin!(server.serve_connection(socket, marked));
     // Errors here are caused by the client, and clients must not fill the log.
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = sleep(limits.usage) => {}
+        () = used_up(limits.usage, &endless) => {}
         () = shutdown.requested() => {}
     }
     connection.as_mut().graceful_shutdown();
     drop(timeout(limits.last_answer, connection).await);
+}
+
+/// Waits until a connection was used for long enough, which one with an endless response never was.
+async fn used_up(usage: Duration, endless: &Endless) {
+    sleep(usage).await;
+    if endless.is_marked() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Whether the client closed the connection before it was accepted.
@@ -99,8 +129,8 @@ fn is_gone(error: &io::Error) -> bool {
 #[derive(Debug)]
 struct Connections {
     tasks: JoinSet<()>,
-    /// The same, oldest first.
-    by_age: VecDeque<AbortHandle>,
+    /// The same, oldest first, each with its mark.
+    by_age: VecDeque<(AbortHandle, Endless)>,
     max: usize,
     warned: Option<Instant>,
 }
@@ -111,15 +141,15 @@ impl Connections {
     }
 
     /// Adds a connection, replacing the oldest one when the limit is reached.
-    async fn admit(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
+    async fn admit(&mut self, connection: impl Future<Output = ()> + Send + 'static, endless: Endless) {
         while self.tasks.try_join_next().is_some() {}
         if self.tasks.len() >= self.max {
             let max = self.max;
             self.warn(format_args!("all {max} HTTP connections are in use: each new one closes the oldest"));
             self.close_oldest().await;
         }
-        self.by_age.retain(|open| !open.is_finished());
-        self.by_age.push_back(self.tasks.spawn(connection));
+        self.by_age.retain(|(open, _)| !open.is_finished());
+        self.by_age.push_back((self.tasks.spawn(connection), endless));
     }
 
     /// Closes the oldest connection to free its resources, or waits when there is none.
@@ -130,10 +160,12 @@ impl Connections {
         }
     }
 
-    /// Closes the oldest connection. Returns whether there was one, once it is closed.
+    /// Closes the oldest connection, one with an endless response only if there is no other. Returns whether there was
+    /// one, once it is closed.
     async fn close_oldest(&mut self) -> bool {
-        self.by_age.retain(|open| !open.is_finished());
-        if let Some(oldest) = self.by_age.pop_front() {
+        self.by_age.retain(|(open, _)| !open.is_finished());
+        let oldest = self.by_age.iter().position(|(_, endless)| !endless.is_marked()).unwrap_or_default();
+        if let Some((oldest, _)) = self.by_age.remove(oldest) {
             oldest.abort();
         }
         self.tasks.join_next().await.is_some()
@@ -154,7 +186,13 @@ impl Connections {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use axum::Extension;
     use axum::routing::get;
+    use hyper::body::{Body, Bytes, Frame};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -169,9 +207,29 @@ mod tests {
     async fn start(limits: ConnectionLimits, shutdown: &Shutdown) -> std::net::SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let routes = Router::new().route("/", get(async || "here\n")).route("/large", get(async || vec![0; LARGE]));
+        let routes = Router::new()
+            .route("/", get(async || "here\n"))
+            .route("/large", get(async || vec![0; LARGE]))
+            .route("/endless", get(endless));
         tokio::spawn(serve(listener, routes, Hosts::default(), limits, shutdown.clone()));
         addr
+    }
+
+    /// A body without an end.
+    struct Lines;
+
+    impl Body for Lines {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"here\n")))))
+        }
+    }
+
+    async fn endless(Extension(endless): Extension<Endless>) -> axum::body::Body {
+        endless.mark();
+        axum::body::Body::new(Lines)
     }
 
     async fn open(addr: std::net::SocketAddr, words: &str) -> TcpStream {
@@ -248,6 +306,39 @@ mod tests {
             other.write_all(b"x\r\n\r\n").await.unwrap();
             answer(&mut other).await;
         }
+    }
+
+    #[tokio::test]
+    async fn an_endless_response_outlives_the_time_for_use() {
+        let limits = ConnectionLimits { usage: SHORT, last_answer: SHORT, ..ConnectionLimits::of_connections(9) };
+        let addr = start(limits, &Shutdown::new()).await;
+        let mut client = open(addr, &WHOLE.replace("GET /", "GET /endless")).await;
+        let (opened, mut bytes) = (Instant::now(), vec![0; 1 << 16]);
+        while opened.elapsed() < 10 * SHORT {
+            assert_ne!(client.read(&mut bytes).await.unwrap(), 0, "the server has ended the response");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_no_endless_response_is_closed() {
+        let limits = ConnectionLimits { blocked: SHORT, ..ConnectionLimits::of_connections(9) };
+        let addr = start(limits, &Shutdown::new()).await;
+        let mut client = open(addr, &WHOLE.replace("GET /", "GET /endless")).await;
+        let closed = async { while client.write_all(WHOLE.as_bytes()).await.is_ok() {} };
+        timeout(Duration::from_secs(60), closed).await.expect("the server ends the connection");
+    }
+
+    #[tokio::test]
+    async fn a_new_client_does_not_replace_an_endless_response() {
+        let limits = ConnectionLimits { head: LONG, usage: LONG, ..ConnectionLimits::of_connections(2) };
+        let addr = start(limits, &Shutdown::new()).await;
+        let mut follower = open(addr, &WHOLE.replace("GET /", "GET /endless")).await;
+        let mut bytes = vec![0; 1 << 16];
+        assert_ne!(follower.read(&mut bytes).await.unwrap(), 0);
+        let holder = open(addr, HALF).await;
+        answer(&mut open(addr, WHOLE).await).await;
+        rest(holder).await;
+        assert_ne!(follower.read(&mut bytes).await.unwrap(), 0, "the server has ended the response");
     }
 
     #[tokio::test]

@@ -21,7 +21,7 @@ mod telemetry;
 pub use exit::{Code, Coded, WithCode};
 pub use health::serve::HealthArgs;
 pub use health::{AskArgs, BEAT, Freshness, Health, Pulse};
-pub use http::{ConnectionLimits, Hosts, serve};
+pub use http::{ConnectionLimits, Endless, Hosts, serve};
 pub use metrics::Metrics;
 pub use process::{Program, main};
 pub use settings::Settings;

@@ -43,7 +43,8 @@ impl Cursor {
     /// # Errors
     /// A sentence for the client, if it is not a cursor of these pages.
     pub(super) fn parse(text: &str, of: &'static str) -> Result<Self, String> {
-        let cursor = numbers(text, of).map(|(time, first, second)| Self { of, key: Key { time, tie: [first, second] } });
+        let cursor =
+            numbers(text, of).map(|(time, first, second)| Self { of, key: Key { time, tie: [first, second] } });
         // A cursor has one text, so that it can be compared and cached.
         cursor.filter(|cursor| cursor.to_string() == text).ok_or_else(|| {
             format!("cursor is not one of {of}: pass `next` of the page before unchanged, or leave it out for the newest page")

@@ -167,9 +167,7 @@ fn measured(scored: &[Scored]) -> Vec<LiveScores> {
     let mut models: Vec<Measured> = Vec::new();
     for one in scored.iter().rev() {
         let row = &one.row;
-        let is_same = |known: &Measured| {
-            (known.name, &known.scores.model) == ((row.recipe, row.interval), &row.model)
-        };
+        let is_same = |known: &Measured| (known.name, &known.scores.model) == ((row.recipe, row.interval), &row.model);
         let idx = models.iter().position(is_same).unwrap_or_else(|| {
             models.push(Measured::new(row));
             models.len() - 1
@@ -267,7 +265,8 @@ mod tests {
     #[test]
     fn a_forecast_is_pending_until_its_score() {
         let check = |made: &[ForecastRow], scored: &[ForecastRow], expected: &[i64]| {
-            let found: Vec<_> = pending(made.to_vec(), scored.iter()).iter().map(|row| row.made_ms / QUARTER_MS).collect();
+            let found: Vec<_> =
+                pending(made.to_vec(), scored.iter()).iter().map(|row| row.made_ms / QUARTER_MS).collect();
             assert_eq!(found, expected);
         };
         let made = [forecast(1, 1, "a"), forecast(2, 1, "a"), forecast(3, 1, "a")];

@@ -29,7 +29,8 @@ pub(super) fn page(view: &View, search: &str, after: Option<&Name>, limit: usize
 /// A sentence for the client.
 pub(super) fn cursor(text: &str) -> Result<Name, String> {
     let name = text.parse::<Instrument>();
-    let name = name.map_err(|_| "cursor is not one of instruments: pass `next` of the page before unchanged".to_owned())?;
+    let name =
+        name.map_err(|_| "cursor is not one of instruments: pass `next` of the page before unchanged".to_owned())?;
     Ok((name.coin().to_owned(), name.quote().to_owned()))
 }
 
@@ -80,7 +81,8 @@ mod tests {
     fn pages_follow_each_other_and_a_search_filters() {
         let mut view = View::new(50);
         for (seq, coin) in (1..).zip(["bitcoin", "dogecoin", "ethereum", "bitcoin-cash"]) {
-            view.apply(&format!("market.1.price.{coin}.usd"), seq, price(coin, 60_000, 2.0).as_bytes()).expect("a price");
+            view.apply(&format!("market.1.price.{coin}.usd"), seq, price(coin, 60_000, 2.0).as_bytes())
+                .expect("a price");
         }
         let names = |page: &Instruments| page.instruments.iter().map(|row| row.coin.to_string()).collect::<Vec<_>>();
         let first = page(&view, "", None, 3);

@@ -7,9 +7,9 @@
 
 use std::collections::BTreeMap;
 
+use bus::Error;
 use bus::codec::{self, Decoder};
 use bus::query::{Run, StoredMessage};
-use bus::Error;
 
 use super::cursor::Key;
 

@@ -193,7 +193,8 @@ impl PipelineWatch {
 
 /// Reads the last commit of prices; `None` before the first one.
 async fn last_commit(connection: &Connection) -> Result<Option<LastCommit>, Error> {
-    let last = async |kind| query::last(connection, Stream::Market, &subject::of_kind(Stream::Market, kind, None)).await;
+    let last =
+        async |kind| query::last(connection, Stream::Market, &subject::of_kind(Stream::Market, kind, None)).await;
     let Some(prices) = last(RecordKind::Price).await? else { return Ok(None) };
     let heartbeat = last(RecordKind::Heartbeat).await?.filter(|heartbeat| heartbeat.seq > prices.seq);
     let is_flushed = heartbeat.is_some_and(|heartbeat| {

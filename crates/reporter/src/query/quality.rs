@@ -54,7 +54,8 @@ pub(super) fn coverage_24h(rows: &InstrumentView) -> Option<f64> {
     let newest = rows.candles(Window::Hour).next_back()?.start;
     let oldest = rows.candles(Window::Hour).next()?.start;
     let first = newest.saturating_sub(Span(Span::HOUR.ms() * (HOURS - 1)));
-    let known: f64 = rows.candles(Window::Hour).rev().take_while(|candle| candle.start >= first).map(|c| c.coverage).sum();
+    let known: f64 =
+        rows.candles(Window::Hour).rev().take_while(|candle| candle.start >= first).map(|c| c.coverage).sum();
     let hours = ((newest - oldest.max(first)).ms() / Span::HOUR.ms()) + 1;
     Some(known / hours as f64)
 }

@@ -98,7 +98,8 @@ pub(super) fn routes(query: Arc<Query>) -> Router {
     let (described, served): (Vec<Described>, Vec<_>) = table().into_iter().unzip();
     let document = Bytes::from(openapi::document(&described).to_string());
     let description = move || async move { ([(CONTENT_TYPE, "application/json")], document) };
-    let routed = described.iter().zip(served).fold(Router::new(), |router, (route, handler)| router.route(route.path, handler));
+    let routed =
+        described.iter().zip(served).fold(Router::new(), |router, (route, handler)| router.route(route.path, handler));
     routed
         .route("/api/openapi.json", get(description))
         .route("/api/{*path}", get(nothing))
@@ -115,7 +116,10 @@ impl<Q: DeserializeOwned, S: Sync> FromRequestParts<S> for Asked<Q> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
         let asked = UrlQuery::<Q>::try_from_uri(&parts.uri);
         asked.map(|UrlQuery(question)| Self(question)).map_err(|error| {
-            Refused(QueryError::bad_request(format!("{}; /api/openapi.json describes the parameters", error.body_text())))
+            Refused(QueryError::bad_request(format!(
+                "{}; /api/openapi.json describes the parameters",
+                error.body_text()
+            )))
         })
     }
 }
@@ -193,7 +197,8 @@ async fn with_etag(request: Request, next: Next) -> Response {
     }
     let (mut parts, body) = response.into_parts();
     let Ok(body) = to_bytes(body, BYTES_MAX).await else {
-        return Refused(QueryError::new(ErrorCode::TooLarge, "the answer is too long: ask for fewer rows")).into_response();
+        return Refused(QueryError::new(ErrorCode::TooLarge, "the answer is too long: ask for fewer rows"))
+            .into_response();
     };
     let tag = tag_of(&body);
     let is_known = is_known(&known, &tag);
@@ -288,7 +293,8 @@ mod tests {
         find(&document, "$ref", &mut references);
         assert!(!references.is_empty());
         for reference in references {
-            let pointer = reference.as_str().and_then(|reference| reference.strip_prefix('#')).expect("within the document");
+            let pointer =
+                reference.as_str().and_then(|reference| reference.strip_prefix('#')).expect("within the document");
             assert!(document.pointer(pointer).is_some(), "{reference}");
         }
         let mut found = Vec::new();

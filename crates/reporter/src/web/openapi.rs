@@ -31,7 +31,8 @@ comes only if it has changed.";
 /// Returns the document.
 pub(super) fn document(routes: &[Described]) -> Value {
     let mut answers = SchemaSettings::draft2020_12().for_serialize().with(in_components).into_generator();
-    let mut questions = SchemaSettings::draft2020_12().for_deserialize().with(|settings| settings.inline_subschemas = true);
+    let mut questions =
+        SchemaSettings::draft2020_12().for_deserialize().with(|settings| settings.inline_subschemas = true);
     questions.meta_schema = None;
     let error = answers.subschema_for::<ErrorAnswer>();
     let mut paths = Map::new();
@@ -105,9 +106,7 @@ fn not_null(mut schema: Value) -> Value {
 }
 
 fn responses(answer: Value, error: &Value) -> Value {
-    let refused = |description: &str| {
-        json!({ "description": description, "content": { "application/json": { "schema": error } } })
-    };
+    let refused = |description: &str| json!({ "description": description, "content": { "application/json": { "schema": error } } });
     let mut responses = json!({ "200": { "description": "The answer", "content": answer } });
     let others = [
         (StatusCode::NOT_MODIFIED, json!({ "description": "The client has the answer already" })),

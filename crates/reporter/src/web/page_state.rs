@@ -1,12 +1,14 @@
 //! State of the page, shared by the view updater that fills it and the handlers that answer requests.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bus::Connection;
-use service::Health;
+use service::{Health, Shutdown};
 
+use super::events::Clients;
+use super::events::live::Live;
 use super::plot_file::PlotFile;
 use super::snapshot::{self, Choice, LiveSnapshot, TablesSnapshot};
 use crate::query::Newest;
@@ -18,7 +20,9 @@ use crate::view::View;
 /// State of the page.
 #[derive(Debug)]
 pub(super) struct PageState {
-    view: Mutex<View>,
+    view: Arc<Mutex<View>>,
+    live: Mutex<Live>,
+    pub(super) clients: Clients,
     status: Mutex<PipelineStatus>,
     connection: OnceLock<Connection>,
     /// Version of the tables; changes whenever a table does.
@@ -30,10 +34,17 @@ pub(super) struct PageState {
 }
 
 impl PageState {
-    /// Returns the state with this view and plot, and without a status.
-    pub(super) fn new(view: View, plot: PlotFile) -> Self {
+    /// Returns the state with this view and plot, and without a status. Clients of events end on shutdown.
+    pub(super) fn new(view: View, plot: PlotFile, shutdown: Shutdown) -> Self {
+        let now = now();
+        let pipeline = PipelineStatus::default().row(None, now.as_millis() as i64);
+        let view = Arc::new(Mutex::new(view));
+        // Numbers of events begin with the time in microseconds: another start of the reporter has others.
+        let live = Live::new(view.clone(), now.as_micros() as u64, pipeline);
         Self {
-            view: Mutex::new(view),
+            view,
+            live: Mutex::new(live),
+            clients: Clients::new(shutdown),
             status: Mutex::new(PipelineStatus::default()),
             connection: OnceLock::new(),
             version: AtomicU64::new(0),
@@ -43,8 +54,14 @@ impl PageState {
         }
     }
 
+    /// The newest rows, to be looked at.
     pub(super) fn view(&self) -> MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The events. It is never asked for while the rows are locked.
+    pub(super) fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn status(&self) -> MutexGuard<'_, PipelineStatus> {
@@ -65,7 +82,15 @@ impl PageState {
         self.moved_ms.store(now_ms(), Ordering::Relaxed);
     }
 
-    pub(super) fn live(&self, choice: &Choice) -> LiveSnapshot {
+    /// Sends the state of the pipeline to all clients of events, if it has changed.
+    pub(super) fn publish_pipeline(&self) {
+        let row = self.pipeline();
+        if self.live().set_pipeline(row) {
+            self.clients.wake_all();
+        }
+    }
+
+    pub(super) fn live_snapshot(&self, choice: &Choice) -> LiveSnapshot {
         let freshness = snapshot::Freshness { now_ms: now_ms(), moved_ms: self.moved_ms.load(Ordering::Relaxed) };
         let version = self.version.load(Ordering::Relaxed);
         let plot = self.plot.version();
@@ -98,7 +123,12 @@ impl Newest for PageState {
     }
 }
 
-/// Returns the local time, which is used only for the age of data.
+/// Returns the local time in milliseconds, which is used only for the age of data.
 fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+    now().as_millis() as i64
+}
+
+/// Returns the local time since the epoch.
+fn now() -> std::time::Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -65,7 +65,8 @@ struct History(Vec<(u64, Vec<Row>)>);
 
 impl History {
     fn memory(&self) -> Memory {
-        let text = |rows: &Vec<Row>| rows.iter().map(|row| format!("[{},{}]", row.0, row.1)).collect::<Vec<_>>().join("\n");
+        let text =
+            |rows: &Vec<Row>| rows.iter().map(|row| format!("[{},{}]", row.0, row.1)).collect::<Vec<_>>().join("\n");
         Memory { messages: self.0.iter().map(|(seq, rows)| (*seq, text(rows))).collect(), read: AtomicUsize::new(0) }
     }
 
@@ -188,7 +189,8 @@ fn a_page_of_a_long_history_reads_little_of_it() {
 #[test]
 fn a_subject_that_rests_for_long_is_found_at_once() {
     let far = |seq: u64, time: i64| (seq, format!("[{time},1]"));
-    let messages = [far(5, 1_000), far(6, 2_000), far(1 << 40, 9_000), far((1 << 40) + 1, 10_000)].into_iter().collect();
+    let messages =
+        [far(5, 1_000), far(6, 2_000), far(1 << 40, 9_000), far((1 << 40) + 1, 10_000)].into_iter().collect();
     let memory = Memory { messages, read: AtomicUsize::new(0) };
     let page = run(read_page(&memory, Order::Time { slack_ms: SLACK_MS }, 0, Key::at(10_000), 10));
     assert_eq!(page.rows.iter().map(|row| row.0).collect::<Vec<_>>(), [1_000, 2_000, 9_000]);
