@@ -1,9 +1,9 @@
 //! `reporter run`: the web page. It needs no internet access and writes nothing.
 
 mod api;
+mod assets;
 mod events;
 mod openapi;
-mod assets;
 mod page_state;
 mod plot_file;
 mod plots;
