@@ -5,7 +5,7 @@ mod clients;
 mod number;
 mod paint;
 mod pan;
-mod sse;
+mod seen;
 
 use pipeline_tests::browser::{Browser, Scheme, Screen};
 use pipeline_tests::served_page::ServedPage;

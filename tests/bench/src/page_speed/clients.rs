@@ -16,7 +16,7 @@ use crowd::Crowd;
 use pipeline_tests::process::{peak_bytes, pss_bytes};
 use pipeline_tests::served_page::ServedPage;
 
-use super::sse::{Event, Kind};
+use super::seen::{Kind, Seen};
 use crate::effort::Effort;
 use crate::live_feed::{Schedule, feed};
 use crate::pipeline::Pipeline;
@@ -96,10 +96,10 @@ fn numbered(times: &[Option<Duration>]) -> Vec<(u64, Duration)> {
 }
 
 /// How long each price took to a reader, with the number of its tick.
-fn shown(events: &[Event], schedule: Schedule, start: Instant) -> Vec<(u64, Duration)> {
-    let time = |event: &Event| {
-        let Kind::Price(price) = &event.kind else { return None };
-        let number = schedule.number_at(price.event_ms);
+fn shown(events: &[Seen], schedule: Schedule, start: Instant) -> Vec<(u64, Duration)> {
+    let time = |event: &Seen| {
+        let Kind::Price { event_ms, .. } = event.kind else { return None };
+        let number = schedule.number_at(event_ms);
         Some((number, event.at.saturating_duration_since(start + schedule.due(number))))
     };
     events.iter().filter_map(time).collect()
@@ -122,16 +122,16 @@ fn compared(name: &str, schedule: Schedule, times: &[(u64, Duration)]) -> Vec<Fi
 
 /// Events that a reader should have had and had not, those that came twice, and states that were sent again to a reader
 /// that came back: the events between should have been sent instead.
-fn completeness(readers: &[Vec<Event>], stored: &[u64]) -> [Figure; 3] {
+fn completeness(readers: &[Vec<Seen>], stored: &[u64]) -> [Figure; 3] {
     let truth = &readers[0];
-    let price = |event: &Event| if let Kind::Price(price) = &event.kind { Some(price.seq) } else { None };
+    let price = |event: &Seen| if let Kind::Price { seq, .. } = event.kind { Some(seq) } else { None };
     let end = truth.iter().rfind(|event| price(event) == stored.last().copied()).map_or(0, |event| event.place);
     let mut lost: usize = stored.iter().filter(|seq| !truth.iter().any(|event| price(event) == Some(**seq))).count();
     let (mut doubled, mut again) = (0, 0);
     for reader in readers {
         let begin = reader.first().map_or(0, |event| event.place);
         let mut balance: BTreeMap<u64, i64> = BTreeMap::new();
-        let counted = |event: &&Event| event.kind != Kind::Snapshot && event.place > begin && event.place <= end;
+        let counted = |event: &&Seen| event.kind != Kind::Snapshot && event.place > begin && event.place <= end;
         truth.iter().filter(counted).for_each(|event| *balance.entry(event.place).or_default() += 1);
         reader.iter().filter(counted).for_each(|event| *balance.entry(event.place).or_default() -= 1);
         lost += balance.values().filter(|count| **count > 0).count();
@@ -146,20 +146,19 @@ fn completeness(readers: &[Vec<Event>], stored: &[u64]) -> [Figure; 3] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sse::PriceSeen;
     use super::*;
 
-    fn event(kind: Kind, place: u64) -> Event {
-        Event { kind, id: format!("{place}-0-0"), place, at: Instant::now() }
+    fn event(kind: Kind, place: u64) -> Seen {
+        Seen { kind, id: format!("0-0-0-{place}"), place, at: Instant::now() }
     }
 
-    fn price(seq: u64) -> Event {
-        event(Kind::Price(PriceSeen { seq, event_ms: 0 }), seq)
+    fn price(seq: u64) -> Seen {
+        event(Kind::Price { seq, event_ms: 0 }, seq)
     }
 
     #[test]
     fn a_lost_a_doubled_and_a_repeated_state_are_counted() {
-        let check = |readers: &[Vec<Event>], expected: [f64; 3]| {
+        let check = |readers: &[Vec<Seen>], expected: [f64; 3]| {
             assert_eq!(completeness(readers, &[1, 2, 4]).map(|figure| figure.median()), expected);
         };
         let begin = event(Kind::Snapshot, 0);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
+use pipeline_tests::event_stream::EventStream;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use service::Shutdown;
@@ -14,7 +15,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::page_speed::sse::{Client, Event, Kind, request};
+use crate::page_speed::seen::{Kind, Seen};
 
 /// Readers in all, among them the one that never reads.
 const CLIENTS: usize = 500;
@@ -41,7 +42,7 @@ pub(super) struct Crowd {
 struct Reader {
     /// Sequence in MARKET of its newest price.
     newest: Arc<AtomicU64>,
-    task: JoinHandle<anyhow::Result<Vec<Event>>>,
+    task: JoinHandle<anyhow::Result<Vec<Seen>>>,
 }
 
 impl Crowd {
@@ -74,7 +75,7 @@ impl Crowd {
     ///
     /// # Errors
     /// The page has refused a reader, or has ended its connection.
-    pub(super) async fn end(self, stored: &[u64]) -> anyhow::Result<Vec<Vec<Event>>> {
+    pub(super) async fn end(self, stored: &[u64]) -> anyhow::Result<Vec<Vec<Seen>>> {
         let last = stored.last().copied().context("no price was stored")?;
         let since = Instant::now();
         let is_behind = |reader: &Reader| reader.newest.load(Ordering::Relaxed) < last && !reader.task.is_finished();
@@ -91,28 +92,35 @@ impl Crowd {
 }
 
 /// Reads until told to stop.
-async fn read(addr: String, mut returns: u64, newest: Arc<AtomicU64>, stop: Shutdown) -> anyhow::Result<Vec<Event>> {
+async fn read(addr: String, mut returns: u64, newest: Arc<AtomicU64>, stop: Shutdown) -> anyhow::Result<Vec<Seen>> {
     let mut random = StdRng::seed_from_u64(1);
-    let mut events: Vec<Event> = Vec::new();
-    let mut client = Client::open(&addr, None).await?;
+    let mut events: Vec<Seen> = Vec::new();
+    let mut stream = open(&addr, None).await?;
     let mut leave = Instant::now();
     loop {
         tokio::select! {
-            event = client.next() => {
-                let event = event?;
-                if let Kind::Price(price) = &event.kind {
-                    newest.store(price.seq, Ordering::Relaxed);
+            event = stream.next() => {
+                let event = event.context("the page has closed the connection of a reader")?;
+                let Some(seen) = Seen::now(event)? else { continue };
+                if let Kind::Price { seq, .. } = seen.kind {
+                    newest.store(seq, Ordering::Relaxed);
                 }
-                events.push(event);
+                events.push(seen);
             }
             () = tokio::time::sleep_until(leave), if returns > 0 && !events.is_empty() => {
-                client = Client::open(&addr, events.last().map(|event| event.id.as_str())).await?;
+                stream = open(&addr, events.last()).await?;
                 returns -= 1;
                 leave = Instant::now() + Duration::from_millis(random.random_range(0..STAY_MS_MAX));
             }
             () = stop.requested() => return Ok(events),
         }
     }
+}
+
+/// Connects, and asks for what follows an event if there is one.
+async fn open(addr: &str, last: Option<&Seen>) -> anyhow::Result<EventStream> {
+    let opened = EventStream::try_open(addr, "", last.map(|seen| seen.id.as_str())).await;
+    opened.map_err(|answer| anyhow!("the page refuses a reader: {answer}"))
 }
 
 /// Asks for events and reads no byte of the answer.
@@ -122,6 +130,6 @@ fn ask_and_never_read(addr: &str) -> anyhow::Result<TcpStream> {
     socket.set_recv_buffer_size(UNREAD_BYTES)?;
     socket.connect(&addr.into())?;
     let mut stream = TcpStream::from(socket);
-    stream.write_all(request(&addr.to_string(), None).as_bytes())?;
+    write!(stream, "GET /api/v1/events HTTP/1.1\r\nHost: {addr}\r\n\r\n")?;
     Ok(stream)
 }
