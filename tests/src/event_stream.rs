@@ -1,7 +1,7 @@
 //! A client of the page's live events, over a plain connection.
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -43,11 +43,10 @@ impl EventStream {
         let mut events = Self { lines: BufReader::new(stream) };
         let status = events.line().await.unwrap_or_default();
         if !status.contains(" 200 ") {
-            let mut answer = status;
-            while let Some(line) = events.line().await {
-                answer += &format!("\n{line}");
-            }
-            return Err(answer);
+            // The body may end without a line break.
+            let mut rest = String::new();
+            timeout(NEVER, events.lines.read_to_string(&mut rest)).await.expect("the answer ends").unwrap();
+            return Err(format!("{status}\n{rest}"));
         }
         while events.line().await.is_some_and(|line| !line.is_empty()) {}
         Ok(events)
