@@ -43,6 +43,7 @@ pub(super) async fn follow(shared: &PageState, nats: &NatsArgs, shutdown: &Shutd
         return Ok(());
     };
     shared.connected(&connection);
+    shared.publish_pipeline();
     let required = async |stream| wait_for(|| topology::require(&connection, stream), &shared.health, shutdown).await;
     for stream in [Stream::Market, Stream::Stats] {
         let Some(_) = required(stream).await? else { return Ok(()) };
