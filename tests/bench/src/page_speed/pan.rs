@@ -8,7 +8,7 @@ use pipeline_tests::served_page::{CHART, ServedPage};
 use crate::report::Figure;
 
 /// The chart has read everything once it has asked for nothing this long.
-const STILL: Duration = Duration::from_secs(1);
+const STILL: Duration = Duration::from_secs(5);
 /// Zoomed out so often, the view holds some thousand candles, and a step to the side some hundred.
 const ZOOM: &str = "--------";
 /// Candles of such a step, at least.
@@ -19,7 +19,8 @@ const DAY: usize = 10;
 const DRAGS: usize = 10;
 
 /// Notes every task over 50 ms, as Chromium defines a long one.
-const WATCH: &str = "void new PerformanceObserver((list) => (window.tasks ??= []).push(...list.getEntries().map((task) => task.duration)))
+const WATCH: &str = "performance.setResourceTimingBufferSize(10000),
+    void new PerformanceObserver((list) => (window.tasks ??= []).push(...list.getEntries().map((task) => task.duration)))
     .observe({ type: 'longtask' })";
 /// Questions for candles so far.
 const QUESTIONS: &str =
@@ -43,6 +44,8 @@ pub(super) async fn measure(browser: &Browser, page: &ServedPage, candles: usize
     let [newest, _] = browser.value::<[String; 2]>(VIEW).await;
     browser.value::<()>(OTHER_TABLE).await;
     browser.leave_fields().await;
+    // Closer, so that the table holds all bars in view.
+    browser.press("++").await;
     browser.value::<()>(WATCH).await;
     load(browser).await;
     let loading = tasks(browser).await;
