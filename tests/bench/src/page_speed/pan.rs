@@ -12,7 +12,7 @@ const STILL: Duration = Duration::from_secs(5);
 /// Zoomed out so often, the view holds some thousand candles, and a step to the side some hundred.
 const ZOOM: &str = "--------";
 /// Candles of such a step, at least.
-const STEP: usize = 200;
+const STEP: usize = 150;
 /// Characters of the day in a time.
 const DAY: usize = 10;
 /// Drags of the chart by mouse, in each direction.
