@@ -58,6 +58,8 @@ pub(super) async fn measure(browser: &Browser, page: &ServedPage, candles: usize
     for _ in 0..candles.div_ceil(STEP) {
         browser.press(Key::Right).await;
     }
+    // The steps lead beyond the newest candle.
+    browser.press(Key::End).await;
     for pixels in [300, -300] {
         for _ in 0..DRAGS {
             browser.drag(CHART, pixels).await;
