@@ -31,9 +31,15 @@ impl Browser {
     /// Asserts that nothing was wrong since the last call: no error on the console, and no request to another server
     /// than the page's.
     pub async fn assert_clean(&self) {
+        self.assert_clean_but_for(|_| false).await;
+    }
+
+    /// As [`Browser::assert_clean`], but these errors are expected.
+    pub async fn assert_clean_but_for(&self, is_expected: impl Fn(&str) -> bool) {
         let origin: String = self.value("location.origin").await;
-        let foreign: Vec<_> =
-            self.requests().await.into_iter().filter(|url| !url.starts_with(&format!("{origin}/"))).collect();
-        assert_eq!((self.errors().await, foreign), (vec![], vec![]));
+        let is_foreign = |url: &String| !url.starts_with(&format!("{origin}/"));
+        let foreign: Vec<_> = self.requests().await.into_iter().filter(is_foreign).collect();
+        let errors: Vec<_> = self.errors().await.into_iter().filter(|error| !is_expected(error)).collect();
+        assert_eq!((errors, foreign), (vec![], vec![]));
     }
 }

@@ -1,8 +1,15 @@
 //! A page by mouse.
 
+use std::time::Duration;
+
 use thirtyfour::{By, WebElement};
 
 use super::Browser;
+
+/// Movements of a drag: the first one only begins it.
+const STEPS: i64 = 10;
+/// Time of a drag.
+const MOVE: Duration = Duration::from_millis(200);
 
 impl Browser {
     /// Clicks on the center of the first element that a selector matches. Another element over it is a failure.
@@ -13,8 +20,10 @@ impl Browser {
     /// Takes an element at its center and drags it so many pixels to the right.
     pub async fn drag(&self, selector: &str, pixels: i64) {
         let element = self.find(selector).await;
-        let chain = self.session.action_chain().click_and_hold_element(&element);
-        chain.move_by_offset(pixels, 0).release().perform().await.unwrap();
+        let step_time = Some(MOVE / STEPS as u32);
+        let held = self.session.action_chain_with_delay(None, step_time).click_and_hold_element(&element);
+        let moved = (0..STEPS).fold(held, |chain, _| chain.move_by_offset(pixels / STEPS, 0));
+        moved.release().perform().await.unwrap();
     }
 
     async fn find(&self, selector: &str) -> WebElement {

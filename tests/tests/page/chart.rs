@@ -2,7 +2,6 @@
 
 use pipeline_tests::browser::{Key, Screen};
 use pipeline_tests::served_page::CHART;
-use pipeline_tests::ticks::minutes;
 
 use super::{FIRST_MS, MINUTE_MS, Viewer, of_shown};
 
@@ -12,6 +11,8 @@ const COLORS: [&str; 2] = ["var(--up)", "var(--down)"];
 const DRAWN_MIN: u64 = 400;
 /// Minutes of the longer recording: more than the page reads at first.
 const MINUTES: usize = 6_000;
+/// Minutes of the shorter one.
+const FEW_MINUTES: usize = 900;
 
 impl Viewer {
     /// Waits until the chart has rising and falling candles.
@@ -23,7 +24,7 @@ impl Viewer {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_chart_shows_what_is_stored_at_every_interval() {
     let viewer = Viewer::new().await;
-    let [long, short] = [viewer.minutes(MINUTES), minutes(viewer.pipeline.dir.path(), 900)];
+    let [long, short] = [MINUTES, FEW_MINUTES].map(|count| viewer.minutes(count));
     viewer.replay_all(&[("bitcoin/usdt", &long), ("ethereum/usd", &short)]);
     viewer.open("bitcoin/usdt/15m").await;
     for (interval, minutes) in [("15m", 15), ("1m", 1), ("5m", 5), ("1h", 60), ("15m", 15)] {
@@ -39,12 +40,13 @@ async fn the_chart_shows_what_is_stored_at_every_interval() {
     viewer.browser.leave_fields().await;
     viewer.browser.press("/").await;
     viewer.browser.press("ether").await;
-    let is_found =
-        "[...document.querySelectorAll('#instruments [role=option]')].map((option) => option.innerText).join()";
-    viewer.browser.until("only ethereum is found", &format!("/^ethereum[/]usd[^,]*$/.test({is_found})")).await;
+    let is_found = "((options) => options.length === 1 && options[0].innerText.startsWith('ethereum/usd'))(
+        document.querySelectorAll('#instruments [role=option]'))";
+    viewer.browser.until("only ethereum is found", is_found).await;
     viewer.browser.press(Key::Enter).await;
     viewer.browser.until("it is chosen", "location.hash.startsWith('#ethereum/usd')").await;
-    viewer.until_shown("its prices", "bars.length > 1 && bars[0].close < 200").await;
+    let end_ms = FIRST_MS + FEW_MINUTES as i64 * MINUTE_MS;
+    viewer.until_shown("its candles", &format!("bars.length > 1 && bars.at(-1).start_ms < {end_ms}")).await;
     viewer.until_drawn().await;
     viewer.shows_what_is_stored("ethereum", "usd", "15m").await;
 

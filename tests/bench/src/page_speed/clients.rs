@@ -52,7 +52,7 @@ pub(super) async fn measure(effort: Effort, say: fn(&str)) -> anyhow::Result<Vec
     crowd.add(1, 0);
     let begin = OnceLock::new();
     let opening = schedule.due(schedule.warm + schedule.run * OPENING as u64);
-    let mut fed = std::pin::pin!(feed(&pipeline, schedule, |start| drop(begin.set(start))));
+    let mut fed = std::pin::pin!(feed(&pipeline, schedule, |start| begin.set(start).unwrap_or_default()));
     // The others connect while the feed runs.
     let arrivals = tokio::select! {
         arrivals = &mut fed => arrivals?,

@@ -8,18 +8,19 @@ use pipeline_tests::served_page::{CHART, ServedPage};
 use crate::report::Figure;
 
 /// The chart has read everything once it has asked for nothing this long.
-const STILL: Duration = Duration::from_secs(1);
+const STILL: Duration = Duration::from_secs(5);
 /// Zoomed out so often, the view holds some thousand candles, and a step to the side some hundred.
 const ZOOM: &str = "--------";
 /// Candles of such a step, at least.
-const STEP: usize = 200;
+const STEP: usize = 150;
 /// Characters of the day in a time.
 const DAY: usize = 10;
 /// Drags of the chart by mouse, in each direction.
 const DRAGS: usize = 10;
 
 /// Notes every task over 50 ms, as Chromium defines a long one.
-const WATCH: &str = "void new PerformanceObserver((list) => (window.tasks ??= []).push(...list.getEntries().map((task) => task.duration)))
+const WATCH: &str = "performance.setResourceTimingBufferSize(10000),
+    void new PerformanceObserver((list) => (window.tasks ??= []).push(...list.getEntries().map((task) => task.duration)))
     .observe({ type: 'longtask' })";
 /// Questions for candles so far.
 const QUESTIONS: &str =
@@ -43,6 +44,8 @@ pub(super) async fn measure(browser: &Browser, page: &ServedPage, candles: usize
     let [newest, _] = browser.value::<[String; 2]>(VIEW).await;
     browser.value::<()>(OTHER_TABLE).await;
     browser.leave_fields().await;
+    // Closer, so that the table holds all bars in view.
+    browser.press("++").await;
     browser.value::<()>(WATCH).await;
     load(browser).await;
     let loading = tasks(browser).await;
@@ -55,6 +58,8 @@ pub(super) async fn measure(browser: &Browser, page: &ServedPage, candles: usize
     for _ in 0..candles.div_ceil(STEP) {
         browser.press(Key::Right).await;
     }
+    // The steps lead beyond the newest candle.
+    browser.press(Key::End).await;
     for pixels in [300, -300] {
         for _ in 0..DRAGS {
             browser.drag(CHART, pixels).await;
