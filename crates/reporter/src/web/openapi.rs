@@ -120,7 +120,7 @@ fn responses(answer: Value, error: &Value) -> Value {
     responses
 }
 
-/// The stream of events. `docs/api.md` describes them.
+/// The stream of events. `docs/events.md` describes them.
 fn events(error: &Value) -> Value {
     let text = json!({ "type": "string" });
     let question = json!({
