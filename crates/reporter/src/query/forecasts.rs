@@ -13,6 +13,9 @@ use super::paging::{Order, Page, PageRequest, Place, page};
 use super::rows::{ForecastRow, ModelRow, hits_of};
 use super::source::StoredSeries;
 
+/// Reads a line at its place as a row with its key; `None` for a line of another kind.
+type LineReader<'a, R> = dyn Fn(&[u8], Place) -> serde_json::Result<Option<(Key, R)>> + Sync + 'a;
+
 /// Forecasts and scores that are looked at to find the pending forecasts: the candles of a horizon, with room for several
 /// recipes.
 const PENDING_MAX: usize = 64;
@@ -124,7 +127,7 @@ impl Forecasts<'_> {
         kind: RecordKind,
         order: Order,
         Part { from, before, limit }: Part,
-        read: &(dyn Fn(&[u8], Place) -> serde_json::Result<Option<(Key, R)>> + Sync),
+        read: &LineReader<'_, R>,
     ) -> Result<Page<R>, Error> {
         let series = StoredSeries::open(self.connection, (Stream::Forecast, kind), self.instrument).await?;
         match series {
