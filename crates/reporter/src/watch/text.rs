@@ -1,8 +1,10 @@
 //! Text format of live records: one line each.
 
+use std::collections::BTreeMap;
+
 use market::tick::PriceLine;
 use market::{Candle, EventTime, Span};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::{count, volume};
 
@@ -49,7 +51,7 @@ fn candle(record: &[u8]) -> Option<String> {
 
 /// Formats any other record: time, kind and instrument from the subject, then every field.
 fn generic(subject: &str, record: &[u8]) -> Option<String> {
-    let mut fields: Map<String, Value> = serde_json::from_slice(record).ok()?;
+    let mut fields: BTreeMap<String, Value> = serde_json::from_slice(record).ok()?;
     let mut parts = Vec::new();
     if let Some(time) = fields.remove("event_ms").and_then(|time| time.as_i64()) {
         parts.push(EventTime(time).to_rfc3339());
