@@ -5,7 +5,6 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc;
-use std::time::Duration;
 
 use bus::reader::{Selection, read_to_end};
 use bus::{Connection, RecordKind, Stream, codec, subject};
@@ -89,21 +88,8 @@ fn check_files(addr: &str, model: &str, candles: &str) {
     assert_eq!((again.status, again.body.len()), (304, 0));
 }
 
-/// The model that forecasts when all of the input is read.
-async fn model_in_use(pipeline: &TestPipeline) -> String {
-    let first = async {
-        while newest_in_use(pipeline).await.is_none() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(NEVER, first).await.unwrap();
-    // FORECAST has a commit by now, so this waits for its step too.
-    pipeline.wait();
-    newest_in_use(pipeline).await.unwrap()
-}
-
-/// The model that forecasts now, by the records of FORECAST.
-async fn newest_in_use(pipeline: &TestPipeline) -> Option<String> {
+/// The model that forecasts now, by the records of FORECAST; `None` before the first.
+async fn model_in_use(pipeline: &TestPipeline) -> Option<String> {
     let connection = Connection::open(&nats_args(pipeline.server.url(), "reader"), None).await.unwrap();
     let filters = vec![subject::of_kind(Stream::Forecast, RecordKind::Model, None)];
     let mut in_use = None;
@@ -134,7 +120,9 @@ async fn an_installed_system_draws_the_model_in_use() {
     trainer.args(["run", "--archive", "archive", "--threads", "1", "--folds", "1", "--rounds", "40"]);
     let _trainer = Running::start(&mut trainer);
     succeed(&mut pipeline.replay(&minutes(pipeline.dir.path(), 4_800), "1m"));
-    let in_use = model_in_use(&pipeline).await;
+    eventually("the page lists a model", || !listed(&addr).is_empty());
+    succeed(pipeline.program("topology").args(["wait", "market", "forecast"]));
+    let in_use = model_in_use(&pipeline).await.unwrap();
     eventually("the page lists the model in use", || {
         listed(&addr).first().is_some_and(|plot| plot["model"] == in_use.as_str())
     });

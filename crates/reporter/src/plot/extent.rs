@@ -2,6 +2,8 @@
 
 /// Relative difference below which values count as equal: marks between them would need more digits than an f64 has.
 const WIDTH_MIN: f64 = 1e-12;
+/// Larger values are drawn at the edge: the difference of two of them may be no number.
+const VALUE_MAX: f64 = 1e300;
 
 /// A range of values; never empty.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,6 +18,7 @@ impl Extent {
         let (low, high) = values
             .into_iter()
             .filter(|value| value.is_finite())
+            .map(|value| value.clamp(-VALUE_MAX, VALUE_MAX))
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
         if low > high {
             return Self { low: 0.0, high: 1.0 };
