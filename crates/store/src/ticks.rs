@@ -305,7 +305,7 @@ mod tests {
     }
 
     fn trade(id: u64) -> Tick {
-        Tick { id: Some(id), ..Tick::point(EventTime(7), 5.0) }
+        Tick { id: Some(id), feed_seq: 1, ..Tick::point(EventTime(7), 5.0) }
     }
 
     fn read(batch: &RecordBatch) -> Result<Vec<Tick>, ArrowError> {
