@@ -365,7 +365,8 @@ async fn a_hostile_answer_costs_little_memory() {
     source.always_say(Some(bomb));
     eventually("it is refused", || {
         let is_refused = producer.metric("upstream_errors_total{class=\"upstream-error\"}") == Some(1.0);
-        let growth = peak_bytes(producer.process.id()).unwrap() - normal;
+        // The kernel counts in steps, so a peak may look lower than before.
+        let growth = peak_bytes(producer.process.id()).unwrap().saturating_sub(normal);
         assert!(growth < GROWTH_MAX, "{growth} bytes more than the {normal} of a normal answer");
         is_refused
     });

@@ -7,7 +7,7 @@ use super::Viewer;
 
 /// Minutes of the recording, and how fast they are replayed: so slowly that the page sees prices move.
 const MINUTES: usize = 1_500;
-const SPEED: &str = "9000x";
+const SPEED: &str = "4500x";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replaying_is_said_only_while_a_recording_is_replayed() {
