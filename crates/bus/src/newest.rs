@@ -22,10 +22,7 @@ pub async fn candles(
     window: Window,
     instrument: Option<&Instrument>,
 ) -> Result<Vec<Candle>, Error> {
-    let (stream, kind) = match window {
-        Window::Minute => (Stream::Market, RecordKind::Candle),
-        longer => (Stream::Stats, RecordKind::Stats(longer)),
-    };
+    let (stream, kind) = RecordKind::of_candles(window);
     let mut newest: BTreeMap<(String, String, EventTime), Candle> = BTreeMap::new();
     each_line(connection, stream, kind, instrument, |line| {
         let candle: Candle = serde_json::from_slice(line)?;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use market::Window;
 
+use crate::stream::Stream;
+
 /// The kind of a record: the third token of a stored subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RecordKind {
@@ -34,6 +36,14 @@ pub enum RecordKind {
 }
 
 impl RecordKind {
+    /// The stream and kind of the final candles of a window.
+    pub fn of_candles(window: Window) -> (Stream, Self) {
+        match window {
+            Window::Minute => (Stream::Market, Self::Candle),
+            longer => (Stream::Stats, Self::Stats(longer)),
+        }
+    }
+
     /// The kind as a subject token.
     pub fn token(self) -> &'static str {
         match self {

@@ -196,7 +196,7 @@ fn name_of(instrument: &Instrument) -> Name {
 
 /// Returns the kind of the messages that hold a window's candles.
 pub(crate) fn kind_of(window: Window) -> RecordKind {
-    if window == Window::Minute { RecordKind::Candle } else { RecordKind::Stats(window) }
+    RecordKind::of_candles(window).1
 }
 
 #[cfg(test)]

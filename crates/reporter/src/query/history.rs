@@ -8,7 +8,6 @@ use super::cursor::Key;
 use super::paging::{Order, Page, PageRequest, Place, ReadLine, page};
 use super::rows::{CandleRow, PriceRow};
 use super::source::StoredSeries;
-use crate::view::kind_of;
 
 /// The part of a history that a page is of.
 #[derive(Debug, Clone, Copy)]
@@ -31,8 +30,7 @@ pub(super) async fn candles(
     window: Window,
     part: Part,
 ) -> Result<Option<Page<CandleRow>>, Error> {
-    let stream = if window == Window::Minute { Stream::Market } else { Stream::Stats };
-    history(connection, (stream, kind_of(window)), instrument, window.size(), part, &read_candle).await
+    history(connection, RecordKind::of_candles(window), instrument, window.size(), part, &read_candle).await
 }
 
 /// Reads a page of accepted prices; `None` if there is no price.
