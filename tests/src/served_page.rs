@@ -30,8 +30,14 @@ pub struct ServedPage {
 impl ServedPage {
     /// Starts the reporter with its page on a free port.
     pub fn start(command: &mut Command) -> Self {
+        Self::start_with(command, &[])
+    }
+
+    /// Starts it with more flags.
+    pub fn start_with(command: &mut Command, flags: &[&str]) -> Self {
         let (sender, log) = mpsc::channel();
-        let reporter = Watched::start(command.args(["run", "--listen", "127.0.0.1:0"]), move |line| {
+        let command = command.args(["run", "--listen", "127.0.0.1:0"]).args(flags);
+        let reporter = Watched::start(command, move |line| {
             // After the start there is no receiver any more.
             drop(sender.send(line.to_owned()));
         });

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
-use std::sync::mpsc;
 
 use bus::publish::{FeedMessage, publish};
 use bus::reader::{Selection, read_to_end};
@@ -15,6 +14,7 @@ use market::{EventTime, Window};
 use pipeline_tests::docs;
 use pipeline_tests::health::{Watched, page};
 use pipeline_tests::programs::{Running, eventually, program, succeed};
+use pipeline_tests::served_page::ServedPage;
 use pipeline_tests::test_pipeline::{TestPipeline, sample_lines};
 use pipeline_tests::ticks::{bitcoin, tick_line};
 use rand::rngs::StdRng;
@@ -42,15 +42,8 @@ struct Api {
 
 impl Api {
     fn start(command: &mut Command) -> Self {
-        let (sender, log) = mpsc::channel();
-        let reporter = Watched::start(command.args(["run", "--listen", "127.0.0.1:0"]), move |line| {
-            drop(sender.send(line.to_owned()));
-        });
-        let addr = log.iter().find_map(|line| {
-            let (_, addr) = line.split_once("the page is at http://")?;
-            Some(addr.trim_end_matches('/').to_owned())
-        });
-        Self { reporter, addr: addr.unwrap() }
+        let ServedPage { reporter, addr } = ServedPage::start(command);
+        Self { reporter, addr }
     }
 
     /// Starts a reporter that has read what is stored.

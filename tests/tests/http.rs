@@ -9,6 +9,7 @@ use bus::topology::Limits;
 use pipeline_tests::health::{Watched, page};
 use pipeline_tests::process::peak_bytes;
 use pipeline_tests::programs::{NEVER, Running, eventually, fail, program, succeed};
+use pipeline_tests::served_page::ServedPage;
 use pipeline_tests::test_pipeline::TestPipeline;
 use pipeline_tests::ticks::publish_tick;
 use tempfile::TempDir;
@@ -50,12 +51,9 @@ fn start(name: &str, dir: &TempDir, flags: &[&str]) -> (Watched, mpsc::Receiver<
 
 /// The reporter and the address of its page.
 fn start_page(dir: &TempDir, flags: &[&str]) -> (Watched, String) {
-    let (reporter, log) = start("reporter", dir, &[&["--listen", "127.0.0.1:0"], flags].concat());
-    let addr = log.iter().find_map(|line| {
-        let (_, addr) = line.split_once("the page is at http://")?;
-        Some(addr.trim_end_matches('/').to_owned())
-    });
-    (reporter, addr.unwrap())
+    let flags = [&["--nats-url", "nats://127.0.0.1:1"], flags].concat();
+    let page = ServedPage::start_with(&mut program("reporter", dir.path()), &flags);
+    (page.reporter, page.addr)
 }
 
 /// The status of a request with this host name.

@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::process::Command;
-use std::sync::mpsc;
 
 use bus::reader::{Selection, read_to_end};
 use bus::subject::{self, SubjectParts};
@@ -14,6 +13,7 @@ use pipeline_tests::event_stream::{Event, EventStream};
 use pipeline_tests::health::Watched;
 use pipeline_tests::process::peak_bytes;
 use pipeline_tests::programs::{Running, eventually};
+use pipeline_tests::served_page::ServedPage;
 use pipeline_tests::test_pipeline::TestPipeline;
 use pipeline_tests::ticks::{bitcoin, minutes, publish_tick_of};
 use rand::rngs::StdRng;
@@ -86,14 +86,9 @@ impl LivePage {
 
 /// A reporter that has read what is stored, and the address of its page.
 fn start_reporter(command: &mut Command) -> (Watched, String) {
-    let (sender, log) = mpsc::channel();
-    let reporter = Watched::start(command.args(["run", "--listen", "127.0.0.1:0"]), move |line| {
-        // After the start there is no receiver any more.
-        drop(sender.send(line.to_owned()));
-    });
-    let addr = log.iter().find_map(|line| Some(line.split_once("the page is at http://")?.1.to_owned()));
-    eventually("the page is ready", || reporter.is_ready());
-    (reporter, addr.unwrap().trim_end_matches('/').to_owned())
+    let page = ServedPage::start(command);
+    page.until_ready();
+    (page.reporter, page.addr)
 }
 
 /// The parts of an id.

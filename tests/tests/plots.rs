@@ -3,13 +3,11 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
-use std::sync::mpsc;
 
 use bus::reader::{Selection, read_to_end};
 use bus::{Connection, RecordKind, Stream, codec, subject};
-use pipeline_tests::health::Watched;
 use pipeline_tests::programs::{NEVER, Running, eventually, fail, program, succeed};
+use pipeline_tests::served_page::ServedPage;
 use pipeline_tests::server::nats_args;
 use pipeline_tests::test_pipeline::TestPipeline;
 use pipeline_tests::ticks::minutes;
@@ -47,18 +45,6 @@ fn get(addr: &str, path: &str, more: &str) -> Answer {
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
     Answer { status, head, body: bytes[end + 4..].to_vec() }
-}
-
-/// The reporter with its page on a free port, and the page's address.
-fn page(command: &mut Command, flags: &[&str]) -> (Watched, String) {
-    let (sender, log) = mpsc::channel();
-    let command = command.args(["run", "--listen", "127.0.0.1:0"]).args(flags);
-    let reporter = Watched::start(command, move |line| drop(sender.send(line.to_owned())));
-    let addr = log.iter().find_map(|line| {
-        let (_, addr) = line.split_once("the page is at http://")?;
-        Some(addr.trim_end_matches('/').to_owned())
-    });
-    (reporter, addr.unwrap())
 }
 
 /// The models that the page has plots of.
@@ -110,7 +96,8 @@ async fn model_in_use(pipeline: &TestPipeline) -> Option<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_installed_system_draws_the_model_in_use() {
     let pipeline = TestPipeline::new().await;
-    let (_reporter, addr) = page(&mut pipeline.program("reporter"), &["--out", "elsewhere"]);
+    let ServedPage { reporter: _reporter, addr } =
+        ServedPage::start_with(&mut pipeline.program("reporter"), &["--out", "elsewhere"]);
     assert!(listed(&addr).is_empty());
     let unknown = get(&addr, "/plots/bitcoin/usdt/returns/overview.svg", "");
     assert!(unknown.status == 404 && unknown.text().contains("\"not_found\""), "{}", unknown.text());
@@ -167,7 +154,8 @@ fn train(dir: &Path, rows: u32) -> ModelCard {
 #[test]
 fn the_page_shows_the_model_of_a_folder_while_nats_is_away() {
     let dir = tempfile::tempdir().unwrap();
-    let (_reporter, addr) = page(&mut program("reporter", dir.path()), &["--nats-url", "nats://127.0.0.1:1"]);
+    let away = ["--nats-url", "nats://127.0.0.1:1"];
+    let ServedPage { reporter: _reporter, addr } = ServedPage::start_with(&mut program("reporter", dir.path()), &away);
     assert!(listed(&addr).is_empty());
     for rows in [2_000, 2_500] {
         let card = train(dir.path(), rows);
