@@ -2,11 +2,13 @@
 
 mod api;
 mod assets;
+mod entity_tag;
 mod events;
 mod health_line;
 mod openapi;
 mod page_state;
 mod plots;
+mod refused;
 mod view_updater;
 
 use std::net::SocketAddr;
@@ -21,7 +23,7 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
-use bus::NatsArgs;
+use bus::{Connection, NatsArgs};
 use page_state::PageState;
 use plots::Plots;
 use service::{Code, ConnectionLimits, HealthArgs, Shutdown, WithCode};
@@ -80,25 +82,38 @@ pub async fn run(args: &PageArgs, nats: &NatsArgs, shutdown: &Shutdown) -> anyho
     tracing::info!("the page is at http://{}/", listener.local_addr()?);
     let hosts = args.health.allowed_hosts.clone();
     let plots = Arc::new(Plots::new(args.out.clone()));
-    let routes = routes(shared.clone(), Arc::new(Query::new(shared.clone())))?.merge(plots::routes(plots.clone()));
+    let routes = routes(shared.clone(), Arc::new(Query::new(shared.clone())), plots.clone())?;
     let served = service::serve(listener, routes, hosts, BOUNDS, shutdown.clone());
     let served = async { tokio::spawn(served).await.context("the page is no longer served") };
-    let fed = async { Ok(view_updater::follow(&shared, nats, shutdown).await?) };
-    let drawn = async {
-        plots::follow(&plots, nats, shutdown).await;
-        Ok(())
+    let fed = async {
+        tokio::select! {
+            done = follow(&shared, &plots, nats, shutdown) => Ok(done?),
+            () = plots::follow_folder(&plots) => Ok(()),
+        }
     };
-    tokio::try_join!(served, fed, drawn)?;
+    tokio::try_join!(served, fed)?;
     Ok(())
 }
 
-fn routes(shared: Arc<PageState>, query: Arc<Query>) -> anyhow::Result<Router> {
+/// Follows the streams and models of the server until shutdown.
+async fn follow(shared: &PageState, plots: &Plots, nats: &NatsArgs, shutdown: &Shutdown) -> Result<(), bus::Error> {
+    let Some(connection) = Connection::wait(nats, Some(crate::user::USER), &shared.health, shutdown).await? else {
+        return Ok(());
+    };
+    tokio::select! {
+        done = view_updater::follow(shared, &connection, shutdown) => done,
+        () = plots::follow_server(plots, &connection) => Ok(()),
+    }
+}
+
+fn routes(shared: Arc<PageState>, query: Arc<Query>, plots: Arc<Plots>) -> anyhow::Result<Router> {
     Ok(Router::new()
         .route("/health", get(health_line))
         .merge(events::routes())
         .with_state(shared)
         .merge(assets::routes()?)
         .merge(api::routes(query))
+        .merge(plots::routes(plots))
         // Text that is made for each answer; it leaves out events, pictures and files that are compressed already.
         .layer(CompressionLayer::new())
         .layer(from_fn(with_headers)))

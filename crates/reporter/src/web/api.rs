@@ -1,15 +1,14 @@
 //! The web API: each route asks the module `query` and answers with JSON. One table both serves and describes them.
 
-use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, Query as UrlQuery, Request, State};
 use axum::handler::Handler;
-use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{MethodRouter, get};
@@ -18,10 +17,12 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::entity_tag;
 use super::openapi::{self, Described};
+use super::refused::Refused;
 use crate::query::Query;
 use crate::query::answers::{Candles, Forecasts, Hours, Instruments, Models, Prices, Quality};
-use crate::query::error::{ErrorAnswer, ErrorCode, QueryError};
+use crate::query::error::{ErrorCode, QueryError};
 use crate::query::questions::{
     CandlesQuestion, ForecastsQuestion, InstrumentQuestion, InstrumentsQuestion, ModelsQuestion, PricesQuestion,
 };
@@ -124,26 +125,6 @@ impl<Q: DeserializeOwned, S: Sync> FromRequestParts<S> for Asked<Q> {
     }
 }
 
-/// An error as an HTTP answer.
-struct Refused(QueryError);
-
-impl From<QueryError> for Refused {
-    fn from(error: QueryError) -> Self {
-        Self(error)
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let status = match self.0.code {
-            ErrorCode::BadRequest | ErrorCode::TooLarge => StatusCode::BAD_REQUEST,
-            ErrorCode::NotFound => StatusCode::NOT_FOUND,
-            ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        (status, Json(ErrorAnswer { error: self.0 })).into_response()
-    }
-}
-
 type Answer<T> = Result<Json<T>, Refused>;
 
 fn answer<T: Serialize>(answered: Result<T, QueryError>) -> Answer<T> {
@@ -200,29 +181,13 @@ async fn with_etag(request: Request, next: Next) -> Response {
         return Refused(QueryError::new(ErrorCode::TooLarge, "the answer is too long: ask for fewer rows"))
             .into_response();
     };
-    let tag = tag_of(&body);
-    let is_known = is_known(&known, &tag);
-    if let Ok(tag) = HeaderValue::try_from(tag) {
-        parts.headers.insert(ETAG, tag);
-    }
-    if is_known {
+    let tag = entity_tag::of(&body);
+    parts.headers.insert(ETAG, tag.clone());
+    if entity_tag::is_known(&known, &tag) {
         parts.status = StatusCode::NOT_MODIFIED;
         return Response::from_parts(parts, Body::empty());
     }
     Response::from_parts(parts, Body::from(body))
-}
-
-/// Returns the tag of a body. It is weak, since a compressed body has the same.
-fn tag_of(body: &[u8]) -> String {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(body);
-    format!("W/\"{:016x}\"", hasher.finish())
-}
-
-fn is_known(headers: &HeaderMap, tag: &str) -> bool {
-    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    known.flat_map(|value| value.split(',')).any(|known| known.trim() == "*" || opaque(known) == opaque(tag))
 }
 
 #[cfg(test)]
@@ -230,22 +195,6 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-
-    #[test]
-    fn a_client_that_has_the_body_is_told_so() {
-        let tag = tag_of(b"{}");
-        let check = |value: &str, expected: bool| {
-            let headers = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_str(value).expect("a header"))]);
-            assert_eq!(is_known(&headers, &tag), expected, "{value}");
-        };
-        check(&tag, true);
-        check(tag.trim_start_matches("W/"), true);
-        check(&format!("\"other\", {tag}"), true);
-        check("*", true);
-        check("\"other\"", false);
-        assert_ne!(tag_of(b"{}"), tag_of(b"{ }"));
-        assert!(!is_known(&HeaderMap::new(), &tag));
-    }
 
     fn asked<Q: DeserializeOwned>(query: &str) -> Result<Q, String> {
         let uri = format!("/x?{query}").parse().expect("a URI");

@@ -1,19 +1,20 @@
 //! The files of the page, which are embedded in the program. They are compressed once, and a browser that has them gets no
 //! bytes again.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
-use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, ETAG, VARY};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+
+use super::entity_tag;
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -92,34 +93,21 @@ impl Asset {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(plain.as_bytes())?;
         let gzip = encoder.finish()?.into();
-        let mut hasher = DefaultHasher::new();
-        plain.hash(&mut hasher);
-        // Weak, since the compressed form has the same tag.
-        let tag = HeaderValue::from_str(&format!("W/\"{:016x}\"", hasher.finish()))?;
-        Ok(Self { kind, tag, plain, gzip })
+        Ok(Self { kind, tag: entity_tag::of(plain.as_bytes()), plain, gzip })
     }
 
     fn answer(&self, headers: &HeaderMap) -> Response {
         let common = [(ETAG, self.tag.clone()), (VARY, HeaderValue::from_name(ACCEPT_ENCODING))];
-        if lists(headers, IF_NONE_MATCH, |known| known == self.tag.as_bytes() || known == b"*") {
+        if entity_tag::is_known(headers, &self.tag) {
             return (StatusCode::NOT_MODIFIED, common).into_response();
         }
         let kind = [(CONTENT_TYPE, HeaderValue::from_static(self.kind))];
-        if lists(headers, ACCEPT_ENCODING, is_gzip) {
+        if entity_tag::lists(headers, ACCEPT_ENCODING, is_gzip) {
             let encoding = [(CONTENT_ENCODING, HeaderValue::from_static("gzip"))];
             return (common, kind, encoding, self.gzip.clone()).into_response();
         }
         (common, kind, self.plain).into_response()
     }
-}
-
-/// Whether a header that is a list has such an entry.
-fn lists(headers: &HeaderMap, name: HeaderName, is_match: impl Fn(&[u8]) -> bool) -> bool {
-    let values = headers.get_all(name);
-    values
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .any(|entry| is_match(entry.trim_ascii()))
 }
 
 /// Whether an encoding is gzip, and not refused by a weight of 0.
@@ -134,6 +122,8 @@ fn is_gzip(entry: &[u8]) -> bool {
 mod tests {
     use std::io::Read;
 
+    use axum::http::HeaderName;
+    use axum::http::header::IF_NONE_MATCH;
     use flate2::read::GzDecoder;
 
     use super::*;

@@ -17,15 +17,14 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Json, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use bytes::Bytes;
 use futures::stream;
 use market::Instrument;
 use serde::Deserialize;
-use serde_json::json;
 use service::{Endless, Shutdown};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Duration, Instant, sleep_until};
@@ -36,6 +35,8 @@ use live::Reading;
 use log::Filter;
 
 use super::page_state::PageState;
+use super::refused::Refused;
+use crate::query::error::{ErrorCode, QueryError};
 
 /// Clients at the same time, at most. Each has a connection, so the page has room for more of them.
 const CLIENTS_MAX: usize = 512;
@@ -106,11 +107,12 @@ async fn events(
 ) -> Response {
     let filter = match choice.filter() {
         Ok(filter) => filter,
-        Err(message) => return refusal(StatusCode::BAD_REQUEST, "bad_request", &message),
+        Err(message) => return Refused(QueryError::bad_request(message)).into_response(),
     };
     let Ok(slot) = shared.clients.slots.clone().try_acquire_owned() else {
         let message = format!("all {CLIENTS_MAX} streams of events are in use: try again later");
-        return refusal(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &message);
+        let refused = Refused(QueryError::new(ErrorCode::Unavailable, message));
+        return ([(RETRY_AFTER, RETRY_AFTER_S)], refused).into_response();
     };
     endless.mark();
     let last_id = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
@@ -127,14 +129,6 @@ async fn events(
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
     (headers, Body::from_stream(texts)).into_response()
-}
-
-fn refusal(status: StatusCode, code: &str, message: &str) -> Response {
-    let mut response = (status, Json(json!({ "error": { "code": code, "message": message } }))).into_response();
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
-    }
-    response
 }
 
 /// A client: what it has received, and what wakes it.

@@ -17,10 +17,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use bus::Connection;
@@ -31,11 +29,13 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use tower_http::compression::CompressionLayer;
 
-pub(super) use follower::follow;
+pub(super) use follower::{follow_folder, follow_server};
 
+use super::entity_tag;
+use super::refused::Refused;
 use crate::plot::{Format, ImageFormat, PlotKind};
+use crate::query::error::{ErrorCode, QueryError};
 use crate::report::{ReportData, page};
 
 /// Longest wait for other pictures that are being drawn.
@@ -106,13 +106,12 @@ fn draw(data: &ReportData, name: FileName) -> anyhow::Result<Vec<(FileName, Vec<
     Ok(pictures.chain([report]).collect())
 }
 
-/// The routes, with headers of their own.
+/// The routes, with content security policies of their own.
 pub(super) fn routes(plots: Arc<Plots>) -> Router {
     Router::new()
         .route("/plots/index.json", get(index))
         .route("/plots/{coin}/{quote}/{recipe}/{file}", get(plot))
         .route("/report/{coin}/{quote}/{file}", get(report))
-        .layer(CompressionLayer::new())
         .with_state(plots)
 }
 
@@ -123,7 +122,7 @@ async fn index(State(plots): State<Arc<Plots>>) -> Response {
         json!({ "coin": coin, "quote": quote, "recipe": recipe, "model": known.model, "version": known.version, "kinds": kinds })
     };
     let entries: Vec<Value> = plots.models().all().map(entry).collect();
-    with_headers(Json(json!({ "plots": entries })).into_response())
+    with_policy(Json(json!({ "plots": entries })).into_response())
 }
 
 async fn plot(
@@ -160,13 +159,12 @@ async fn answer(
         Ok(None) => Failure::Unknown.into_response(),
         Err(failure) => failure.into_response(),
     };
-    with_headers(response)
+    with_policy(response)
 }
 
 /// Answers with a file, or without it when the browser has it.
 fn send(file: File, name: FileName, headers: &HeaderMap) -> Response {
-    let is_known = headers.get_all(IF_NONE_MATCH).iter().any(|tag| *tag == file.tag);
-    let mut response = if is_known {
+    let mut response = if entity_tag::is_known(headers, &file.tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         ([(CONTENT_TYPE, name.media_type())], file.bytes).into_response()
@@ -176,12 +174,8 @@ fn send(file: File, name: FileName, headers: &HeaderMap) -> Response {
     response
 }
 
-fn with_headers(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.entry(CONTENT_SECURITY_POLICY).or_insert(policy::nothing());
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+fn with_policy(mut response: Response) -> Response {
+    response.headers_mut().entry(CONTENT_SECURITY_POLICY).or_insert(policy::nothing());
     response
 }
 
@@ -198,21 +192,20 @@ enum Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let (status, code, message) = match self {
+        Refused(match self {
             Self::Unknown => {
                 let message = "no such plot, or no model of this instrument and recipe yet; /plots/index.json lists those that exist";
-                (StatusCode::NOT_FOUND, "not_found", message.to_owned())
+                QueryError::new(ErrorCode::NotFound, message)
             }
             Self::Busy => {
-                let message = "other plots are being drawn; try again in some seconds".to_owned();
-                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+                QueryError::new(ErrorCode::Unavailable, "other plots are being drawn; try again in some seconds")
             }
             Self::Unread(error) => {
                 tracing::warn!("no plot: {error:#}");
                 let message = format!("the model cannot be read: {error}; try again in some seconds");
-                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+                QueryError::new(ErrorCode::Unavailable, message)
             }
-        };
-        (status, Json(json!({ "error": { "code": code, "message": message } }))).into_response()
+        })
+        .into_response()
     }
 }

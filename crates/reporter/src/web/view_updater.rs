@@ -12,7 +12,7 @@ use bus::error::Disposition;
 use bus::protocol::LogId;
 use bus::reader::{Delivery, Reader, ReaderEvent, Selection};
 use bus::retry::{Backoff, wait_for};
-use bus::{Connection, Error, NatsArgs, RecordKind, Stream, subject, topology};
+use bus::{Connection, Error, RecordKind, Stream, subject, topology};
 use service::{Freshness, Shutdown};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -38,21 +38,18 @@ const MISSING_INTERVAL: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// Waiting does not help: wrong credentials, missing permissions, or streams with other settings.
-pub(super) async fn follow(shared: &PageState, nats: &NatsArgs, shutdown: &Shutdown) -> Result<(), Error> {
-    let Some(connection) = Connection::wait(nats, Some(crate::user::USER), &shared.health, shutdown).await? else {
-        return Ok(());
-    };
-    shared.connected(&connection);
+pub(super) async fn follow(shared: &PageState, connection: &Connection, shutdown: &Shutdown) -> Result<(), Error> {
+    shared.connected(connection);
     shared.publish_pipeline();
-    let required = async |stream| wait_for(|| topology::require(&connection, stream), &shared.health, shutdown).await;
+    let required = async |stream| wait_for(|| topology::require(connection, stream), &shared.health, shutdown).await;
     for stream in [Stream::Market, Stream::Stats] {
         let Some(_) = required(stream).await? else { return Ok(()) };
     }
-    let follower = Follower { shared, connection: &connection, held: Mutex::new(Held::new()), news: Notify::new() };
+    let follower = Follower { shared, connection, held: Mutex::new(Held::new()), news: Notify::new() };
     tokio::select! {
         never = follower.follow() => never,
-        never = watch_steps(shared, &connection) => never,
-        () = open_candles::follow(shared, &connection) => Ok(()),
+        never = watch_steps(shared, connection) => never,
+        () = open_candles::follow(shared, connection) => Ok(()),
         () = shutdown.requested() => Ok(()),
     }
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use axum::http::HeaderValue;
 use bytes::Bytes;
-use store::model_card::FileDigest;
 
+use super::super::entity_tag;
 use super::models::PlotKey;
 use crate::plot::{ImageFormat, PlotKind};
 
@@ -87,8 +87,7 @@ impl Cache {
 
     /// Keeps a file, and drops the oldest ones beyond the bound.
     pub(super) fn insert(&mut self, key: &PlotKey, model: &str, name: FileName, content: Vec<u8>, now: Instant) {
-        let tag = format!("W/\"{}\"", &FileDigest::of(&content).sha256[..16]);
-        let tag = HeaderValue::from_str(&tag).expect("hexadecimal digits are visible ASCII");
+        let tag = entity_tag::of(&content);
         let (name, bytes) = (full_name(key, model, name), Bytes::from(content));
         self.remove(&name);
         self.bytes += bytes.len();

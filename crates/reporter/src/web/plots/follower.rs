@@ -6,8 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bus::error::Disposition;
 use bus::reader::{Reader, ReaderEvent, Selection};
-use bus::{Connection, Error, NatsArgs, RecordKind, Stream, objects, subject};
-use service::{Health, Shutdown};
+use bus::{Connection, Error, RecordKind, Stream, objects, subject};
 use store::model_card::ModelCard;
 use store::paths;
 use tokio::task::spawn_blocking;
@@ -21,25 +20,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Pause after NATS has refused a request: the page does without plots meanwhile.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 
-/// Notices new models until shutdown. The page does not depend on it, so an error is logged and not returned.
-pub(in crate::web) async fn follow(plots: &Plots, nats: &NatsArgs, shutdown: &Shutdown) {
-    tokio::select! {
-        () = follow_folder(plots) => {}
-        () = follow_server(plots, nats, shutdown) => {}
-        () = shutdown.requested() => {}
-    }
-}
-
-/// Follows NATS, forever.
-async fn follow_server(plots: &Plots, nats: &NatsArgs, shutdown: &Shutdown) {
-    // An outage is reported by the health of the page's own connection.
-    let health = Health::new();
-    let connection = match Connection::wait(nats, Some(crate::user::USER), &health, shutdown).await {
-        Ok(Some(connection)) => connection,
-        // The page's own connection ends the program with the reason.
-        Ok(None) | Err(_) => return std::future::pending().await,
-    };
-    let connection = plots.connection.get_or_init(|| connection);
+/// Notices new models in NATS, forever. The page does not depend on it, so an error is logged and not returned.
+pub(in crate::web) async fn follow_server(plots: &Plots, connection: &Connection) {
+    plots.connection.get_or_init(|| connection.clone());
     loop {
         let Err(error) = follow_models(plots, connection).await;
         if error.disposition() == Disposition::Stop {
@@ -104,7 +87,7 @@ impl From<&Metadata> for CardVersion {
 }
 
 /// Looks at the folder of a run, forever.
-async fn follow_folder(plots: &Plots) {
+pub(in crate::web) async fn follow_folder(plots: &Plots) {
     let path = plots.folder.join(paths::MODEL_CARD);
     let mut seen = None;
     let mut look = interval(LOOK_EVERY);
